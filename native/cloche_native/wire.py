@@ -1,5 +1,6 @@
 """The numbers of the wire to cloche-init, as ``native/src/cdef.h`` gives them, and the replies as values."""
 
+import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
@@ -8,6 +9,8 @@ WIRE_INLINE = 61440
 WIRE_BODY_MAX = 4194304
 CONTROL_FD = 3
 HEAD_MEMFD = 1
+HEAD = struct.Struct("=HHI")
+"""Type, flags, id: struct clo_head."""
 ARGUMENT_MAX = 131072
 """Bytes of one argument with its NUL: MAX_ARG_STRLEN, execve(2), for pages of 4 KiB."""
 
