@@ -14,7 +14,7 @@ INIT_FLAGS = [
 class BuildNative(build_ext):
     """Also compiles native/init/*.c into the static executable cloche-init, beside cloche_native._lib."""
 
-    def run(self) -> None:
+    def run(self) -> None:  # noqa: D102 - setuptools says what it is
         super().run()
         sources = sorted(path.as_posix() for path in Path("native/init").glob("*.c"))
         if not sources:
@@ -23,6 +23,7 @@ class BuildNative(build_ext):
             sources,
             output_dir=self.build_temp,
             include_dirs=["native/src"],
+            macros=[("_GNU_SOURCE", "1")],
             depends=[*sorted(path.as_posix() for path in Path("native").glob("*/*.h"))],
             extra_postargs=INIT_FLAGS,
         )
@@ -35,7 +36,7 @@ class BuildNative(build_ext):
         )
         self._init_path().chmod(0o755)
 
-    def get_outputs(self) -> list[str]:
+    def get_outputs(self) -> list[str]:  # noqa: D102 - the same
         return [*super().get_outputs(), str(self._init_path())]
 
     def _init_path(self) -> Path:

@@ -26,10 +26,11 @@ ffi = FFI()
 ffi.cdef((NATIVE / "src/cdef.h").read_text(encoding="utf-8"))
 ffi.set_source(
     "cloche_native._lib",
-    '#include "cloche_native.h"',
+    '#include "cloche_native.h"\n#pragma GCC diagnostic ignored "-Wmissing-prototypes"',  # cffi's own code has none
     sources=sorted(path.relative_to(ROOT).as_posix() for path in (NATIVE / "src").glob("*.c")),
     depends=sorted(path.relative_to(ROOT).as_posix() for path in (NATIVE / "src").glob("*.h")),
     include_dirs=["native/src"],
+    define_macros=[("_GNU_SOURCE", "1")],
     extra_compile_args=COMPILE,
     extra_link_args=LINK,
 )

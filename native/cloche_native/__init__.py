@@ -1,1 +1,269 @@
-"""The system calls that Python lacks, typed. The only importer of the compiled module."""
+"""The system calls that Python lacks, typed. The only importer of the compiled module.
+
+A failed call raises ``OSError`` with the kernel's number; a value that can't be meant raises ``ValueError`` before
+anything is done. All functions may be called from several threads at once; none keeps state.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cloche_native import _lib
+from cloche_native.request import STEPS, Stage, check_spawn, encode, encode_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "RESOLVE_BENEATH",
+    "RESOLVE_CACHED",
+    "RESOLVE_IN_ROOT",
+    "RESOLVE_NO_MAGICLINKS",
+    "RESOLVE_NO_SYMLINKS",
+    "RESOLVE_NO_XDEV",
+    "Sockets",
+    "Stage",
+    "idmap_userns",
+    "init_path",
+    "landlock_abi",
+    "landlock_reason",
+    "openat2",
+    "seccomp_profiles",
+    "seccomp_program",
+    "spawn",
+    "syscall_names",
+    "syscall_number",
+]
+
+_ffi, _c = _lib.ffi, _lib.lib
+
+RESOLVE_NO_XDEV = _c.CLO_RESOLVE_NO_XDEV
+RESOLVE_NO_MAGICLINKS = _c.CLO_RESOLVE_NO_MAGICLINKS
+RESOLVE_NO_SYMLINKS = _c.CLO_RESOLVE_NO_SYMLINKS
+RESOLVE_BENEATH = _c.CLO_RESOLVE_BENEATH
+RESOLVE_IN_ROOT = _c.CLO_RESOLVE_IN_ROOT
+RESOLVE_CACHED = _c.CLO_RESOLVE_CACHED
+
+Sockets = Literal["all", "unix", "none"]
+
+_LEVELS = {"standard": _c.CLO_STANDARD, "enhanced": _c.CLO_ENHANCED, "maximum": _c.CLO_MAXIMUM}
+_SOCKETS = {"all": _c.CLO_SOCKETS_ALL, "unix": _c.CLO_SOCKETS_UNIX, "none": _c.CLO_SOCKETS_NONE}
+_MACHINES = {"x86_64": _c.CLO_ARCH_X86_64, "aarch64": _c.CLO_ARCH_AARCH64}
+_INSTRUCTION_SIZE = 8  # struct sock_filter
+_INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
+_EAGAIN_TRIES = 32
+
+
+def init_path() -> str:
+    """Give the absolute path of the executable cloche-init in the installed package.
+
+    Raises FileNotFoundError when the package was built without it, PermissionError when it can't be executed.
+    """
+    path = str(Path(__file__).resolve().parent / "cloche-init")
+    if not os.path.exists(path):  # noqa: PTH110 - a hot path: half of the cost of a Path
+        raise FileNotFoundError(errno.ENOENT, "cloche was installed without cloche-init; install it again", path)
+    if not os.access(path, os.X_OK):
+        raise PermissionError(errno.EACCES, "cloche-init can't be executed; is its file system mounted noexec?", path)
+    return path
+
+
+def spawn(
+    argv: Sequence[str | bytes],
+    *,
+    env: Mapping[str, str],
+    fds: Mapping[int, int],
+    cwd: str | None = None,
+    uid: int | None = None,
+    gid: int | None = None,
+    cgroups: Sequence[int] = (),
+    parent_death_signal: int | None = signal.SIGKILL,
+    new_session: bool = True,
+    stages: Sequence[Stage] = (),
+    stage_folder: str | None = None,
+) -> tuple[int, int]:
+    """Start a program without copying this process: ``(pid, pidfd)``, once the program runs.
+
+    ``argv[0]`` is its path (PATH is not searched), ``env`` its whole environment, ``fds`` maps its descriptors to
+    ours; it has no others, so map 0, 1 and 2. Signals are at their defaults and unblocked. ``uid`` and ``gid`` go
+    together, neither may be 0, and supplementary groups are dropped. Into each of ``cgroups``, open for writing
+    (``tasks`` of version 1, ``cgroup.procs`` of version 2), the child writes itself before all else. With
+    ``stages`` the program gets a mount namespace of its own with a tmpfs on ``stage_folder`` that holds them
+    (needs root and Linux 5.12; FS without id mapping: OSError EINVAL).
+
+    ``parent_death_signal`` comes when the calling *thread* ends (prctl(2)): spawn from one that lives as long as the
+    program should. After ``uid`` was used this process writes no core file any more (credentials(7), the memory was
+    shared with another uid for a moment).
+
+    Raises OSError naming the step that failed; then no process and no descriptor is left. The caller reaps the
+    process and closes the pidfd. Blocks for the time of fork and execve, without the GIL. Linux 5.9 or later.
+    """
+    check_spawn(argv, uid, gid, stages, stage_folder)
+    with ExitStack() as cleanup:
+        keep: list[Any] = []  # what the structure points to must outlive the call
+        request = _ffi.new("struct clo_spawn *")
+        request.argv = _strings([encode(item) for item in argv], keep)
+        request.env = _strings([encode_variable(name, value) for name, value in env.items()], keep)
+        request.cwd = _string(cwd, keep)
+        request.fds = _numbers([number for pair in sorted(fds.items()) for number in pair], keep)
+        request.cgroups = _numbers(cgroups, keep)
+        request.stage_folder = _string(stage_folder, keep)
+        request.stages = _stages(stages, keep, cleanup)
+        request.n_fds, request.n_cgroups, request.n_stages = len(fds), len(cgroups), len(stages)
+        request.uid = -1 if uid is None else uid
+        request.gid = -1 if gid is None else gid
+        request.death_signal = parent_death_signal or 0
+        request.new_session = new_session
+        status = _c.clo_spawn(request)
+        if status < 0:
+            step = STEPS[request.step].format(request.index)
+            raise OSError(-status, f"{os.strerror(-status)}, while {step}", argv[0])
+        return request.pid, request.pidfd
+
+
+def idmap_userns(from_uid: int, to_uid: int, from_gid: int, to_gid: int) -> int:
+    """Give a descriptor of a user namespace that shows one uid and one gid as others, for mount_setattr(2).
+
+    Needs CAP_SETUID and CAP_SETGID; raises OSError. The caller closes the descriptor.
+    """
+    return _checked(_c.clo_idmap_userns(from_uid, to_uid, from_gid, to_gid))
+
+
+def landlock_abi() -> int:
+    """Give the Landlock ABI of this kernel, 0 when there is none; asked by the call itself (landlock(7))."""
+    return max(0, _c.clo_landlock_abi())
+
+
+def landlock_reason() -> str:
+    """Say why ``landlock_abi()`` is 0; empty when it is not."""
+    status = _c.clo_landlock_abi()
+    if status > 0:
+        return ""
+    if status == -errno.ENOSYS:
+        return "this kernel was built without Landlock (CONFIG_SECURITY_LANDLOCK, Linux 5.13)"
+    if status == -errno.EOPNOTSUPP:
+        return "Landlock is off since boot: add landlock to the kernel's lsm= list"
+    return f"asking for Landlock failed: {os.strerror(-status)}"
+
+
+def seccomp_profiles() -> tuple[str, ...]:
+    """Give the names of the static filters, from the widest to the strictest."""
+    return tuple(_LEVELS)
+
+
+def seccomp_program(
+    profile: str,
+    *,
+    sockets: Sockets = "all",
+    deny: Iterable[str] = (),
+    protect_pid: int | None = None,
+    machine: str | None = None,
+) -> bytes:
+    """Assemble a static filter: an array of ``struct sock_filter``, 8 bytes each, as SECCOMP_SET_MODE_FILTER takes.
+
+    ``sockets``: ``all`` allows UNIX, INET, INET6 and route NETLINK; ``unix`` only UNIX; ``none`` just connected
+    pairs. ``deny``: names of further system calls to refuse with EPERM. ``protect_pid``: a process that may not be
+    signalled, limited or rescheduled. ``machine``: ``x86_64`` or ``aarch64``, this one by default. Allowed calls
+    whose arguments don't matter cost nothing from Linux 5.11 on. Raises ValueError for an unknown name.
+    """
+    if profile not in _LEVELS:
+        raise ValueError(f"seccomp profile {profile!r} is unknown; there are {', '.join(_LEVELS)}")
+    if sockets not in _SOCKETS:
+        raise ValueError(f"sockets={sockets!r} is unknown; there are {', '.join(_SOCKETS)}")
+    names = list(deny)
+    for name in names:
+        syscall_number(name)
+    if protect_pid is not None and not 0 < protect_pid < 1 << 31:
+        raise ValueError(f"protect_pid must be a process id, not {protect_pid}")
+    keep: list[Any] = []
+    request = _ffi.new("struct clo_filter *")
+    request.arch = _machine(machine)
+    request.level, request.sockets = _LEVELS[profile], _SOCKETS[sockets]
+    request.protect_pid = protect_pid or 0
+    request.deny, request.n_deny = _strings([encode(name) for name in names], keep), len(names)
+    code = _ffi.new("uint8_t[]", _INSTRUCTIONS_MAX * _INSTRUCTION_SIZE)
+    count = _checked(_c.clo_seccomp_program(request, code, _INSTRUCTIONS_MAX))
+    return bytes(_ffi.buffer(code, count * _INSTRUCTION_SIZE))
+
+
+def syscall_names() -> tuple[str, ...]:
+    """Give the name of every system call that the filters know, of either machine."""
+    names: list[str] = []
+    while name := _c.clo_syscall_name(len(names)):
+        names.append(_ffi.string(name).decode())
+    return tuple(names)
+
+
+def syscall_number(name: str, *, machine: str | None = None) -> int | None:
+    """Give a system call's number; None where that machine never had it. Raises ValueError for an unknown name."""
+    number = _c.clo_syscall_number(encode(name), _machine(machine))
+    if number == -errno.ENOENT:
+        raise ValueError(f"system call {name!r} is unknown")
+    return number if number >= 0 else None
+
+
+def openat2(dirfd: int, path: str | bytes, *, flags: int, mode: int = 0, resolve: int) -> int:
+    """Open ``path`` under ``dirfd`` with RESOLVE_ rules: a new descriptor, closed on exec (openat2(2), Linux 5.6).
+
+    The kernel asks for another try when a rename ran alongside; after 32 of them BlockingIOError is raised.
+    """
+    name = encode(path)
+    for _ in range(_EAGAIN_TRIES):
+        status = _c.clo_openat2(dirfd, name, flags | os.O_CLOEXEC, mode, resolve)
+        if status not in (-errno.EAGAIN, -errno.EINTR):
+            break
+    if status < 0:
+        raise OSError(-status, os.strerror(-status), path)
+    return status
+
+
+def _checked(status: int) -> int:
+    if status < 0:
+        raise OSError(-status, os.strerror(-status))
+    return status
+
+
+def _machine(name: str | None) -> int:
+    name = name or os.uname().machine
+    if name not in _MACHINES:
+        raise ValueError(f"there is no filter for the machine {name!r}, only for {' and '.join(_MACHINES)}")
+    return _MACHINES[name]
+
+
+def _string(text: str | None, keep: list[Any]) -> Any:  # noqa: ANN401 - cffi has no types
+    if text is None:
+        return _ffi.NULL
+    keep.append(_ffi.new("char[]", encode(text)))
+    return keep[-1]
+
+
+def _strings(items: Sequence[bytes], keep: list[Any]) -> Any:  # noqa: ANN401 - cffi has no types
+    pointers = [_ffi.new("char[]", item) for item in items]
+    keep += pointers
+    keep.append(_ffi.new("const char *[]", [*pointers, _ffi.NULL]))
+    return keep[-1]
+
+
+def _numbers(items: Sequence[int], keep: list[Any]) -> Any:  # noqa: ANN401 - cffi has no types
+    keep.append(_ffi.new("int32_t[]", list(items)))
+    return keep[-1]
+
+
+def _stages(stages: Sequence[Stage], keep: list[Any], cleanup: ExitStack) -> Any:  # noqa: ANN401 - cffi has no types
+    array = _ffi.new("struct clo_stage_mount[]", len(stages))
+    keep.append(array)
+    namespaces: dict[tuple[int, int, int, int], int] = {}
+    for stage, record in zip(stages, array, strict=True):
+        ids = (stage.from_uid, stage.to_uid, stage.from_gid, stage.to_gid)
+        mapped = stage.from_uid != stage.to_uid or stage.from_gid != stage.to_gid
+        if mapped and ids not in namespaces:
+            namespaces[ids] = idmap_userns(*ids)
+            cleanup.callback(os.close, namespaces[ids])
+        record.source, record.target = _string(stage.source, keep), _string(stage.target, keep)
+        record.userns = namespaces[ids] if mapped else -1
+        record.read_only = stage.read_only
+    return array

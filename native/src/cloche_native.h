@@ -2,10 +2,6 @@
 #ifndef CLOCHE_NATIVE_H
 #define CLOCHE_NATIVE_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,0 +1,198 @@
+/* Assembles the static filter of a level as classic BPF.
+ *
+ * Shape: architecture, x32 bit, then a balanced tree of "number >= n" over runs of numbers that share a verdict; the
+ * tests of a call's arguments stand at its leaf. So no call takes more than about nine comparisons, and one whose
+ * verdict needs no argument depends on its number alone, which lets the kernel (5.11 and later) keep "allowed" in a
+ * bitmap and skip the program. A number that no table knows gets ENOSYS: a call newer than this file is refused as by
+ * an older kernel.
+ *
+ * Everything works on the caller's memory; there is no state. */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "seccomp.h"
+
+enum { NUMBERS = 512, X32_BIT = 0x40000000, NOT_LOADED = -1 };
+
+_Static_assert(sizeof(struct sock_filter) == 8, "Python takes 8 bytes an instruction");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the low half of an argument is loaded at its own offset");
+
+static const uint32_t audit_arch[] = {[CLO_ARCH_X86_64] = 0xc000003e, [CLO_ARCH_AARCH64] = 0xc00000b7};
+
+static const uint32_t answer[] = {
+    [CLO_V_ALLOW] = SECCOMP_RET_ALLOW,
+    [CLO_V_PERM] = SECCOMP_RET_ERRNO | EPERM,
+    [CLO_V_NOSYS] = SECCOMP_RET_ERRNO | ENOSYS,
+    [CLO_V_NOFAMILY] = SECCOMP_RET_ERRNO | EAFNOSUPPORT,
+};
+
+struct run {
+    uint16_t first; /* number; the run ends where the next begins */
+    uint16_t size;  /* instructions of its leaf */
+    uint8_t verdict;
+};
+
+struct assembler {
+    const struct clo_filter *request;
+    struct sock_filter *code;
+    size_t used, room; /* used may pass room: then nothing is written, and the caller says E2BIG */
+    struct run runs[NUMBERS + 1];
+    size_t n_runs;
+    int16_t tested[CLO_TESTS_MAX]; /* by row of the tests: the number it is about, -1 where it does not apply */
+};
+
+static void emit(struct assembler *out, uint16_t code, uint8_t jump_true, uint8_t jump_false, uint32_t k) {
+    if (out->used < out->room)
+        out->code[out->used] = (struct sock_filter){.code = code, .jt = jump_true, .jf = jump_false, .k = k};
+    out->used++;
+}
+
+static void emit_load(struct assembler *out, size_t offset) {
+    emit(out, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offset);
+}
+
+static void emit_answer(struct assembler *out, uint32_t value) { emit(out, BPF_RET | BPF_K, 0, 0, value); }
+
+static bool applies(const struct clo_test *test, const struct clo_filter *request) {
+    static const uint8_t level[] = {CLO_IN_STANDARD, CLO_IN_ENHANCED, CLO_IN_MAXIMUM};
+    static const uint8_t sockets[] = {CLO_IN_SOCKETS_ALL, CLO_IN_SOCKETS_UNIX, CLO_IN_SOCKETS_NONE};
+    unsigned here = level[request->level] | sockets[request->sockets];
+    if (request->protect_pid) here |= CLO_IN_PROTECT;
+    return test->where & here;
+}
+
+static void resolve_tests(struct assembler *out) {
+    const struct clo_test *test, *before = NULL;
+    int number = -1;
+    for (size_t i = 0; (test = clo_test_row(i)); before = test, i++) {
+        if (!before || strcmp(before->name, test->name)) number = clo_syscall_number(test->name, out->request->arch);
+        out->tested[i] = (int16_t)(number >= 0 && applies(test, out->request) ? number : -1);
+    }
+}
+
+static void emit_tests(struct assembler *out, int number) {
+    const struct clo_test *test;
+    int loaded = NOT_LOADED; /* which argument the accumulator holds */
+    for (size_t i = 0; (test = clo_test_row(i)); i++) {
+        if (out->tested[i] != number) continue;
+        if (test->op == CLO_ELSE) {
+            emit_answer(out, answer[test->verdict]);
+            return;
+        }
+        if (loaded != test->argument) emit_load(out, offsetof(struct seccomp_data, args) + 8U * test->argument);
+        loaded = test->argument;
+        if (test->op == CLO_HAS) {
+            emit(out, BPF_JMP | BPF_JSET | BPF_K, 0, 1, test->mask);
+        } else {
+            if (test->mask != UINT32_MAX) {
+                emit(out, BPF_ALU | BPF_AND | BPF_K, 0, 0, test->mask);
+                loaded = NOT_LOADED;
+            }
+            uint32_t value = test->pid ? (uint32_t)(test->pid * out->request->protect_pid) : test->value;
+            bool equal = test->op == CLO_EQ;
+            emit(out, BPF_JMP | BPF_JEQ | BPF_K, !equal, equal, value);
+        }
+        emit_answer(out, answer[test->verdict]);
+    }
+    emit_answer(out, SECCOMP_RET_ALLOW);
+}
+
+static void emit_leaf(struct assembler *out, const struct run *run) {
+    if (run->verdict == CLO_V_TEST)
+        emit_tests(out, run->first);
+    else
+        emit_answer(out, answer[run->verdict]);
+}
+
+/* The verdict of every number below NUMBERS, from the tables and the names that the caller denies besides. */
+static int judge(const struct assembler *out, uint8_t verdict[NUMBERS]) {
+    const struct clo_filter *request = out->request;
+    const struct clo_syscall *row;
+    memset(verdict, CLO_V_NOSYS, NUMBERS);
+    for (size_t i = 0; (row = clo_syscall_row(i)); i++) {
+        int number = row->number[request->arch];
+        if (number < 0 || row->reach == CLO_UNHEARD) continue;
+        verdict[number] = row->reach == CLO_REFUSED || row->reach < request->level ? CLO_V_PERM : CLO_V_ALLOW;
+    }
+    for (size_t i = 0; clo_test_row(i); i++)
+        if (out->tested[i] >= 0 && verdict[out->tested[i]] == CLO_V_ALLOW) verdict[out->tested[i]] = CLO_V_TEST;
+    for (size_t i = 0; i < request->n_deny; i++) {
+        int number = clo_syscall_number(request->deny[i], request->arch);
+        if (number == -ENOENT) return -ENOENT;
+        /* One that is refused anyway keeps its answer: ENOSYS makes programs fall back. */
+        if (number >= 0 && verdict[number] != CLO_V_NOSYS) verdict[number] = CLO_V_PERM;
+    }
+    return 0;
+}
+
+static void gather_runs(struct assembler *out, const uint8_t verdict[NUMBERS]) {
+    for (size_t number = 0; number <= NUMBERS; number++) {
+        uint8_t here = number < NUMBERS ? verdict[number] : CLO_V_NOSYS;
+        const struct run *last = out->n_runs ? &out->runs[out->n_runs - 1] : NULL;
+        if (last && last->verdict == here && here != CLO_V_TEST) continue;
+        struct run *run = &out->runs[out->n_runs++];
+        *run = (struct run){.first = (uint16_t)number, .verdict = here};
+        size_t before = out->used, room = out->room;
+        out->room = 0; /* measure only */
+        emit_leaf(out, run);
+        run->size = (uint16_t)(out->used - before);
+        out->used = before;
+        out->room = room;
+    }
+}
+
+/* The root of runs[first .. last] splits at this one. */
+static size_t middle_of(size_t first, size_t last) { return first + (last - first + 1) / 2; }
+
+static size_t tree_size(const struct assembler *out, size_t first, size_t last) {
+    if (first == last) return out->runs[first].size;
+    size_t middle = middle_of(first, last), below = tree_size(out, first, middle - 1);
+    return 1 + (below > UINT8_MAX) + below + tree_size(out, middle, last);
+}
+
+static void emit_tree(struct assembler *out, size_t first, size_t last) {
+    if (first == last) {
+        emit_leaf(out, &out->runs[first]);
+        return;
+    }
+    size_t middle = middle_of(first, last), below = tree_size(out, first, middle - 1);
+    if (below <= UINT8_MAX) {
+        emit(out, BPF_JMP | BPF_JGE | BPF_K, (uint8_t)below, 0, out->runs[middle].first);
+    } else { /* a conditional jump reaches 255 instructions */
+        emit(out, BPF_JMP | BPF_JGE | BPF_K, 0, 1, out->runs[middle].first);
+        emit(out, BPF_JMP | BPF_JA, 0, 0, (uint32_t)below);
+    }
+    emit_tree(out, first, middle - 1);
+    emit_tree(out, middle, last);
+}
+
+static void emit_head(struct assembler *out) {
+    emit_load(out, offsetof(struct seccomp_data, arch));
+    emit(out, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, audit_arch[out->request->arch]);
+    emit_answer(out, SECCOMP_RET_KILL_PROCESS);
+    emit_load(out, offsetof(struct seccomp_data, nr));
+    if (out->request->arch != CLO_ARCH_X86_64) return;
+    emit(out, BPF_JMP | BPF_JGE | BPF_K, 0, 3, X32_BIT);
+    emit(out, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, UINT32_MAX); /* syscall(-1) is a probe, not x32 */
+    emit_answer(out, answer[CLO_V_NOSYS]);
+    emit_answer(out, SECCOMP_RET_KILL_PROCESS);
+}
+
+/* Writes the program into code, of room instructions; the count, or -EINVAL for a field out of range, -ENOENT for a
+ * name in deny that no machine has, -E2BIG when room is too small. Thread safe. */
+int clo_seccomp_program(const struct clo_filter *request, void *code, size_t room) {
+    if (request->arch > CLO_ARCH_AARCH64 || request->level >= CLO_LEVELS || request->sockets > CLO_SOCKETS_NONE)
+        return -EINVAL;
+    if (request->protect_pid < 0) return -EINVAL;
+    struct assembler out = {.request = request, .code = code, .room = room};
+    uint8_t verdict[NUMBERS];
+    resolve_tests(&out);
+    int failed = judge(&out, verdict);
+    if (failed) return failed;
+    gather_runs(&out, verdict);
+    emit_head(&out);
+    emit_tree(&out, 0, out.n_runs - 1);
+    return out.used > room ? -E2BIG : (int)out.used;
+}

@@ -1,0 +1,73 @@
+/* Staging: what a box may reach of the caller's files, mounted where its own uid can reach it, under ids of its own.
+ *
+ * Theory. A box runs under a uid that owns nothing, so a work folder of the caller's would be closed to it. Instead
+ * of changing the folder's owner, the child that becomes the box first makes a mount namespace of its own, puts a tiny
+ * tmpfs on an existing empty folder, and attaches there a clone of each source whose ids are mapped: on disk the
+ * folder stays the caller's, in the mount it is the box's. Other mounts below a source are left out (not recursive):
+ * they may be of file systems without id mapping, and were not asked for.
+ *
+ * System calls: open_tree and move_mount (Linux 5.2), mount_setattr with MOUNT_ATTR_IDMAP (5.12). */
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "stage.h"
+
+static int failed(struct clo_spawn *spawn, enum clo_step step, uint32_t index) {
+    int error = -errno;
+    spawn->step = step;
+    spawn->index = (int32_t)index;
+    return error;
+}
+
+static int make_target(int folder, const char *name, bool is_folder) {
+    if (is_folder) return mkdirat(folder, name, 0755);
+    int fd = openat(folder, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int attach(struct clo_spawn *spawn, int folder, uint32_t index) {
+    const struct clo_stage_mount *stage = &spawn->stages[index];
+    struct stat source;
+    long tree = syscall(SYS_open_tree, AT_FDCWD, stage->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (tree < 0 || fstat((int)tree, &source)) return failed(spawn, CLO_STEP_STAGE_SOURCE, index);
+    if (make_target(folder, stage->target, S_ISDIR(source.st_mode)))
+        return failed(spawn, CLO_STEP_STAGE_TARGET, index);
+    struct mount_attr want = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+    if (stage->read_only) want.attr_set |= MOUNT_ATTR_RDONLY;
+    if (stage->userns >= 0) {
+        want.attr_set |= MOUNT_ATTR_IDMAP;
+        want.userns_fd = (uint64_t)stage->userns;
+    }
+    if (syscall(SYS_mount_setattr, (int)tree, "", AT_EMPTY_PATH, &want, sizeof want))
+        return failed(spawn, CLO_STEP_STAGE_IDMAP, index);
+    if (syscall(SYS_move_mount, (int)tree, "", folder, stage->target, MOVE_MOUNT_F_EMPTY_PATH))
+        return failed(spawn, CLO_STEP_STAGE_ATTACH, index);
+    close((int)tree);
+    return 0;
+}
+
+int clo_stage(struct clo_spawn *spawn) {
+    char options[64];
+    /* A mount point each, and the root. */
+    snprintf(options, sizeof options, "mode=0755,size=64k,nr_inodes=%u", spawn->n_stages + 1);
+    if (syscall(SYS_unshare, CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+        return failed(spawn, CLO_STEP_NAMESPACE, 0);
+    if (mount("tmpfs", spawn->stage_folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options))
+        return failed(spawn, CLO_STEP_STAGE_FOLDER, 0);
+    int folder = open(spawn->stage_folder, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (folder < 0) return failed(spawn, CLO_STEP_STAGE_FOLDER, 0);
+    for (uint32_t i = 0; i < spawn->n_stages; i++) {
+        int error = attach(spawn, folder, i);
+        if (error) return error;
+    }
+    close(folder);
+    return 0;
+}

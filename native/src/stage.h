@@ -1,0 +1,11 @@
+/* Mounts made by a child before it gives up root. */
+#ifndef CLOCHE_STAGE_H
+#define CLOCHE_STAGE_H
+
+#include "cloche_native.h"
+
+/* In the calling process: a mount namespace of its own, a small tmpfs on spawn->stage_folder, every stage in it.
+ * 0 or a negative errno, with spawn->step and spawn->index set. Does no allocation: a vforked child may call it. */
+int clo_stage(struct clo_spawn *spawn);
+
+#endif
