@@ -1,0 +1,95 @@
+"""Runs the benchmarks, prints them beside their peers, and fails on a breach of `budget.toml`.
+
+    python benchmarks/gate.py                 run in quick mode (under four minutes) and judge
+    python benchmarks/gate.py --full          five times the rounds
+    python benchmarks/gate.py --install       install the peers first (setup_peers.sh)
+    python benchmarks/gate.py --json FILE     judge a run made before
+    python benchmarks/gate.py --write-docs    also write docs/benchmarks.md and docs/benchmarks.svg
+
+Exit code 0: every budget kept. 1: a breach, measured twice. 2: the benchmarks themselves failed.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))  # started as a script, only this folder is on the path
+
+from benchmarks import chart, report  # noqa: E402
+
+FILES = {"start": "test_start.py", "exec": "test_exec.py", "output": "test_output.py"}  # the others: test_inside.py
+TIMEOUT = 1800.0  # seconds for one run of pytest; each single call has its own, see worker.py
+
+
+class MeasureError(Exception):
+    """A run of the benchmarks failed."""
+
+
+def measure(files: list[str], name: str, *, full: bool) -> report.Run:
+    """Run the benchmark ``files`` and keep the JSON as ``benchmarks/results/NAME.json``."""
+    results = HERE / "results"
+    results.mkdir(exist_ok=True)
+    target = results / f"{name}.json"
+    target.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", *(str(HERE / file) for file in files)]
+    command += ["-q", "-p", "no:cacheprovider", "--benchmark-quiet", f"--benchmark-json={target}"]
+    command += ["--full"] if full else []
+    try:
+        done = subprocess.run(command, cwd=ROOT, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise MeasureError(f"the benchmarks took more than {TIMEOUT:.0f} s") from None
+    if done.returncode != 0 or not target.exists():
+        raise MeasureError(f"pytest ended with exit code {done.returncode}: the answers above are wrong or missing")
+    return report.load(target)
+
+
+def measured_again(run: report.Run, verdicts: list[report.Verdict], *, full: bool) -> report.Run:
+    """Measure what was breached once more; that second figure counts, whichever way it turns out."""
+    breached = [v for v in verdicts if v.state == "BREACH"]
+    print("\nBreached; measured once more, and that counts:")
+    for verdict in breached:
+        print(f"  {verdict.budget}: {verdict.text}")
+    files = sorted({FILES.get(verdict.figure, "test_inside.py") for verdict in breached})
+    return run.with_figures_of(measure(files, "again", full=full))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run the benchmarks and judge them by budget.toml.")
+    parser.add_argument("--full", action="store_true", help="five times the rounds")
+    parser.add_argument("--install", action="store_true", help="install the peers first")
+    parser.add_argument("--json", type=Path, help="judge this run instead of making one")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.svg")
+    options = parser.parse_args()
+    if options.install and subprocess.run([str(HERE / "setup_peers.sh"), sys.executable], check=False).returncode != 0:
+        print("some peers could not be installed; they are skipped below", file=sys.stderr)
+
+    budgets = HERE / "budget.toml"
+    try:
+        files = [*FILES.values(), "test_inside.py"]
+        run = report.load(options.json) if options.json else measure(files, "run", full=options.full)
+        verdicts = report.judge(run, budgets)
+        if options.json is None and any(v.state == "BREACH" for v in verdicts):
+            run = measured_again(run, verdicts, full=options.full)
+            verdicts = report.judge(run, budgets)
+    except MeasureError as error:
+        print(f"gate: {error}", file=sys.stderr)
+        return 2
+
+    for line in report.plain(run):
+        print(line)
+    print("\nBudgets (best over best)")
+    for verdict in verdicts:
+        print(f"  {verdict.state:12}  {verdict.budget:24}{verdict.text}")
+    for name, why in run.skipped.items():
+        print(f"  skipped       {name}: {why}")
+    if options.write_docs:
+        (ROOT / "docs/benchmarks.md").write_text(report.markdown(run, verdicts))
+        (ROOT / "docs/benchmarks.svg").write_text(chart.draw(run))
+    return 1 if any(v.state == "BREACH" for v in verdicts) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
