@@ -1,0 +1,114 @@
+"""cloche: a glass bell for untrusted code - sealed, and see-through.
+
+Everything public is named here. Runtimes, isolation levels and the rest come from plugins; this package only knows
+their contracts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloche.agent import AgentInstance
+from cloche.agent_runtime import AgentRuntime
+from cloche.blocking import Host, Job, Sandbox
+from cloche.config import Config
+from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, Unenforced
+from cloche.errors import (
+    ClocheError,
+    GuestFailed,
+    LimitExceeded,
+    NotFound,
+    PluginError,
+    RuntimeUnavailable,
+    SandboxError,
+    SpecError,
+    StartError,
+    StateError,
+    Unenforceable,
+    Unsupported,
+)
+from cloche.events import Event, EventType
+from cloche.hookspecs import hookimpl
+from cloche.host import AsyncHost
+from cloche.job import AsyncJob
+from cloche.launch import Launch
+from cloche.machine import reachable, state_folder
+from cloche.output import Chunk
+from cloche.pipes import OPEN
+from cloche.plugins import PluginRecord, Plugins
+from cloche.policy import IsolationLevel, Limits, Mount, Network, Policy, Workspace
+from cloche.runtime import Exit, GuestProcess, Instance, Runtime, Stdio
+from cloche.sandbox import AsyncSandbox
+from cloche.spec import ProcessSpec, Result, Spec, State, Usage, Violation, Window
+from cloche.uids import Seat
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "OPEN",
+    "AgentInstance",
+    "AgentRuntime",
+    "AsyncHost",
+    "AsyncJob",
+    "AsyncSandbox",
+    "Chunk",
+    "ClocheError",
+    "Config",
+    "Enforced",
+    "Enforcement",
+    "Event",
+    "EventType",
+    "Exit",
+    "Guarantee",
+    "GuestFailed",
+    "GuestProcess",
+    "Host",
+    "Instance",
+    "IsolationLevel",
+    "Job",
+    "Kept",
+    "Launch",
+    "LimitExceeded",
+    "Limits",
+    "Mount",
+    "Network",
+    "NotFound",
+    "Partial",
+    "PluginError",
+    "PluginRecord",
+    "Plugins",
+    "Policy",
+    "ProcessSpec",
+    "Result",
+    "Runtime",
+    "RuntimeUnavailable",
+    "Sandbox",
+    "SandboxError",
+    "Seat",
+    "Spec",
+    "SpecError",
+    "StartError",
+    "State",
+    "StateError",
+    "Stdio",
+    "Unenforceable",
+    "Unenforced",
+    "Unsupported",
+    "Usage",
+    "Violation",
+    "Window",
+    "Workspace",
+    "hookimpl",
+    "reachable",
+    "run",
+    "state_folder",
+]
+
+
+def run(*args: str, **options: Any) -> Result:  # noqa: ANN401 - the options are those of Host.run, checked there
+    """Run one program in a sandbox of its own and give how it ended; options are those of ``Host.run``.
+
+    It opens a host for this one call. A program that runs many keeps a ``Host``.
+    """
+    with Host() as host:
+        return host.run(*args, **options)

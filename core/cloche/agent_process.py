@@ -1,0 +1,73 @@
+"""One program in a box that is driven through its agent."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import anyio
+from cloche_native import agent as wire
+
+from cloche.runtime import Exit, GuestProcess
+from cloche.spec import Window
+
+if TYPE_CHECKING:
+    from cloche.agent import AgentInstance
+
+DEATH_TIMEOUT = 20.0
+RUN_FAILED = 126  # exit codes of a program that could not be executed: POSIX sh, "Exit Status for Commands"
+NOT_FOUND = 127
+
+
+class AgentProcess(GuestProcess):
+    """One program started by the agent."""
+
+    def __init__(self, instance: AgentInstance, exec_id: int) -> None:
+        self.pid = 0
+        self.terminal: int | None = None
+        self.begun = anyio.Event()
+        self.error = ""
+        self._instance = instance
+        self._id = exec_id
+        self._end: Exit | None = None
+        self._ended = anyio.Event()
+
+    async def wait(self) -> Exit:
+        """Wait for the agent's word, or for the box's end."""
+        await self._ended.wait()
+        assert self._end is not None  # noqa: S101 - set before the event
+        return self._end
+
+    async def signal(self, number: int) -> None:
+        """Ask the agent to signal the program."""
+        await self._instance.tell(wire.encode_signal(self._id, number))
+
+    async def kill(self) -> None:
+        """Ask the agent to kill the tree, and wait until it says that all of it is gone."""
+        await self._instance.tell(wire.encode_kill(self._id))
+        with anyio.move_on_after(DEATH_TIMEOUT):
+            await self._ended.wait()
+        if self._end is None:
+            await self._instance.kill()
+
+    async def resize(self, window: Window) -> None:
+        """Ask the agent to resize the terminal."""
+        await self._instance.tell(wire.encode_resize(self._id, window.rows, window.columns))
+
+    def refuse(self, error: int, stage: wire.Stage) -> None:
+        """Record that it never ran: by the program's own fault that is an end, by ours an error."""
+        if stage in (wire.Stage.EXEC, wire.Stage.CWD):
+            code = NOT_FOUND if error == errno.ENOENT and stage is wire.Stage.EXEC else RUN_FAILED
+            what = "the program" if stage is wire.Stage.EXEC else "the folder it was to start in"
+            self.finish(Exit(code=code, refused=True, detail=f"{what} can't be used in the box: {os.strerror(error)}"))
+        else:
+            self.error = f"the box could not start a program, at step {stage.name.lower()}: {os.strerror(error)}"
+            self.finish(Exit(code=RUN_FAILED, refused=True, detail=self.error))
+
+    def finish(self, end: Exit) -> None:
+        """Record the end; the first word counts."""
+        if self._end is None:
+            self._end = end
+            self.begun.set()
+            self._ended.set()

@@ -1,0 +1,230 @@
+"""A base class for runtimes that are driven through the agent: probe, own users, limits and report are done here.
+
+A subclass says whether its launcher is here (``missing``), how to launch (``launch``) and, if it differs from what
+the probe found, what to report (``adjust``). Everything reported was seen by a self-test that ran in a real box of
+this runtime on this machine; the answer is cached until the kernel, the boot, the launcher or cloche changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import cloche_native as native
+from cloche_native import agent as wire
+from cloche_native import cgroup, findings
+from cloche_native.bounds import Bounds
+
+from cloche import machine
+from cloche.agent import AgentInstance
+from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, Unenforced
+from cloche.errors import ClocheError, RuntimeUnavailable, StartError
+from cloche.launch import Launch
+from cloche.policy import IsolationLevel, Limits, Network, Workspace
+from cloche.runtime import Instance, Runtime
+from cloche.spec import Spec
+from cloche.uids import Seat, UidPool
+
+PROBE_TIMEOUT = 15.0
+Facts = Mapping[str, Any]
+
+_PROBE_LEVEL = IsolationLevel(
+    name="probe",
+    summary="used once per machine to find out what works",
+    guarantees=frozenset(),
+    limits=Limits(memory="1G", cpu=1, pids=24, open_files=64, file_size="1M", output="1M", wall=PROBE_TIMEOUT),
+    syscalls="enhanced",
+)
+
+
+class AgentRuntime(Runtime):
+    """Subclass it for a launcher that can start one static program in its box with one inherited descriptor."""
+
+    has_own_network = True
+    """Whether the box has a network namespace of its own unless the host's is asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._facts: Facts | None = None
+        self._reason: str | None = None
+        self._groups: cgroup.Hierarchy | None = None
+        self._users: UidPool | None = None
+        self._janitor: machine.Janitor | None = None
+
+    @abstractmethod
+    def missing(self) -> str | None:
+        """Give why the launcher can't be used at all (not installed, too old) and what to do, or ``None``."""
+
+    @abstractmethod
+    def launch(self, spec: Spec, setup: wire.Setup, seat: Seat | None) -> Launch:
+        """Give how to bring up a box for ``spec``.
+
+        ``setup`` holds the inner half common to all runtimes (filter, limits, capabilities); return it in the launch
+        with what this runtime adds. ``seat`` is the box's own host user where the host process is root: run the
+        command as it. Raises ``SpecError`` for what can never work and ``StartError`` for what does not work here.
+        """
+
+    def adjust(self, spec: Spec, features: dict[str, Kept]) -> None:
+        """Change what is reported for ``spec`` where it differs from what the probe found. Nothing by default."""
+
+    def cache_key(self) -> list[str]:
+        """Give what the probe's answer depends on, besides this machine and cloche: e.g. the launcher's version."""
+        return []
+
+    # -- Runtime ----------------------------------------------------------------------------------------------------
+
+    def unavailable(self) -> str | None:
+        """Look for the launcher, then bring up a real box and look around in it, once per machine."""
+        with self._lock:
+            if self._facts is None and self._reason is None:
+                self._reason = self.missing() or self._look()
+            return self._reason
+
+    def enforcement(self, spec: Spec) -> Enforcement:
+        """Give what the probe found, and how each limit of ``spec`` is kept."""
+        if self._facts is None:
+            raise RuntimeUnavailable(self.name, self._reason or "it was not probed")
+        asked = _bounds(spec.limits)
+        grouped = self._groups.version if self._groups is not None else None
+        plain = findings.judge(self._facts, network=spec.network.mode, level=spec.level.syscalls)
+        plain |= asked.verdicts(grouped=grouped, own_user=findings.own_user(self._facts))
+        features = {name: _kept(verdict) for name, verdict in plain.items()}
+        features[Guarantee.DISK] = Enforced("every writable folder is a sized tmpfs with an inode cap")
+        features["output"] = Enforced("the host counts what it reads")
+        features["wall"] = Enforced("the host's clock; the whole tree is killed")
+        if self._groups is not None:
+            features[Guarantee.PAUSE] = Enforced(f"{grouped} freezer")
+        self.adjust(spec, features)
+        return Enforcement(features)
+
+    async def create(self, spec: Spec) -> Instance:
+        """Take what a box needs from this machine and give an instance that returns it when deleted."""
+        return self._make(spec, grouped=True)
+
+    def close(self) -> None:
+        """End the helper that cleans up after a crash."""
+        if self._janitor is not None:
+            self._janitor.close()
+            self._janitor = None
+
+    # -- for subclasses ---------------------------------------------------------------------------------------------
+
+    def temp_folder(self, spec: Spec, seat: Seat | None) -> Path:
+        """Give a new private folder for one box, owned by its user; put ``self.drop_folder`` in the launch's cleanup."""
+        self._janitor = self._janitor or machine.Janitor()
+        return self._janitor.folder(f"cloche-{spec.id}", seat.uid if seat is not None else None)
+
+    def drop_folder(self, folder: Path) -> None:
+        """Remove a folder made by ``temp_folder``, whatever the guest left in it."""
+        if self._janitor is not None:
+            self._janitor.drop(folder)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _make(self, spec: Spec, *, grouped: bool) -> AgentInstance:
+        asked = _bounds(spec.limits)
+        groups = self._groups if grouped else None
+        seat = self._seat()
+        group = None
+        try:
+            if groups is not None:
+                group = groups.create(spec.id, memory=asked.memory, cpu=asked.cpu, pids=asked.pids)
+            cpus = asked.affinity(grouped=groups is not None)
+            sockets = "unix" if spec.network.mode == "none" or not self.has_own_network else "all"
+            setup = wire.Setup(
+                hostname=spec.hostname,
+                flags=wire.SetupFlag.DROP,
+                seccomp=native.seccomp_program(
+                    spec.level.syscalls, sockets="all" if spec.network.mode == "host" else sockets,
+                    deny=("sched_setaffinity",) if cpus else (),
+                ),
+                rlimits=asked.rlimits(grouped=groups is not None),
+                affinity=cpus,
+                pids=asked.pids,
+            )  # fmt: skip
+            launch = self.launch(spec, setup, seat)
+        except BaseException:
+            if group is not None:
+                group.delete()
+            if seat is not None:
+                seat.release()
+            raise
+        return AgentInstance(launch, group, seat)
+
+    def _seat(self) -> Seat | None:
+        if os.geteuid() != 0:
+            return None
+        if self._users is None:
+            self._users = UidPool(machine.state_folder() / "uids", 200_000, 65_536)
+        return self._users.take()
+
+    def _look(self) -> str | None:
+        self._groups = cgroup.detect()
+        cache = machine.ProbeCache(self.name, [*self.cache_key(), *findings.host_key()])
+        facts = cache.read()
+        if facts is None:
+            try:
+                facts = anyio.run(self._probe)
+            except ClocheError as error:
+                return str(error)
+            cache.write(facts)
+        problem = findings.problem(facts)
+        if problem is None:
+            self._facts = facts
+        return problem
+
+    async def _probe(self) -> Facts:
+        spec = Spec(
+            id=f"probe-{os.getpid()}", name=None, level=_PROBE_LEVEL, guarantees=frozenset(), network=Network(),
+            limits=_PROBE_LEVEL.limits, workspace=Workspace(), env={},
+        )  # fmt: skip
+        box = self._make(spec, grouped=False)
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            with anyio.fail_after(PROBE_TIMEOUT):
+                await box.start()
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(box.wait)
+                    end = await box.probe(theirs)
+                    os.close(theirs)
+                    theirs = -1
+                    raw = await anyio.to_thread.run_sync(_read_all, ours)
+                    tasks.cancel_scope.cancel()
+        except TimeoutError:
+            raise StartError(f"the self-test did not end within {PROBE_TIMEOUT:g} s") from None
+        finally:
+            os.close(ours)
+            if theirs >= 0:
+                os.close(theirs)
+            with anyio.CancelScope(shield=True):
+                await box.delete()
+        try:
+            facts: Facts = json.loads(raw)
+        except ValueError:
+            raise StartError(f"the self-test gave no report (exit {end.code}, signal {end.signal}): {raw[:200]!r}") from None
+        return facts
+
+
+def _bounds(limits: Limits) -> Bounds:
+    return Bounds(
+        memory=limits.memory, cpu=limits.cpu, pids=limits.pids, open_files=limits.open_files,
+        file_size=limits.file_size,
+    )  # fmt: skip
+
+
+def _kept(verdict: tuple[str, ...]) -> Kept:
+    kind, *texts = verdict
+    return {"enforced": Enforced, "partial": Partial, "unenforced": Unenforced}[kind](*texts)
+
+
+def _read_all(fd: int) -> bytes:
+    parts = []
+    while part := os.read(fd, 1 << 16):
+        parts.append(part)
+    return b"".join(parts)

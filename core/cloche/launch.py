@@ -1,0 +1,42 @@
+"""How a runtime tells the agent's instance to bring one box up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import cloche_native as native
+from cloche_native.agent import Setup
+
+
+class ResourceGroup(Protocol):
+    """The bounds on one box as a whole, where the machine has a mechanism for that (a control group)."""
+
+    def attach_fds(self) -> Sequence[int]: ...  # noqa: D102 - see cloche_native.cgroup.Group
+    def freeze(self) -> None: ...  # noqa: D102
+    def thaw(self) -> None: ...  # noqa: D102
+    def kill(self) -> None: ...  # noqa: D102
+    def stats(self) -> Mapping[str, float]: ...  # noqa: D102
+    def oom_kills(self) -> int: ...  # noqa: D102
+    def delete(self) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How to bring one box up.
+
+    ``argv`` is a command of the host that, in the end, executes the agent inside the box as ``<agent> <fd>`` with the
+    control socket open at descriptor ``cloche_native.agent.CONTROL_FD``. It runs as the box's own host user where there
+    is one. ``dies_with_agent`` says that the kernel ends every process of the box when the agent ends (it
+    is process 1 of a process-id namespace). ``cleanup`` runs once the box is gone, last first.
+    """
+
+    argv: tuple[str, ...]
+    setup: Setup
+    workspace: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    stages: tuple[native.Stage, ...] = ()
+    stage_folder: str | None = None
+    dies_with_agent: bool = True
+    cleanup: tuple[Callable[[], object], ...] = ()

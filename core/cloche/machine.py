@@ -1,0 +1,118 @@
+"""What cloche keeps on this machine between and beside sandboxes: folders, the probe's answers, a clean-up helper."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cloche_native as native
+
+
+def state_folder() -> Path:
+    """Give the folder for things that outlast a host: ``/var/lib/cloche`` for root, else below XDG_CACHE_HOME."""
+    if os.geteuid() == 0:
+        folder = Path("/var/lib/cloche")
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cloche"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    return folder
+
+
+def reachable(path: Path, uid: int | None) -> Path:
+    """Give ``path``, or a copy that another user can reach if ``path`` lies where only its owner can go.
+
+    ``uid`` ``None`` is the caller itself. The copy lies in ``state_folder()`` under the file's own digest.
+    """
+    if uid is None or all(parent.stat().st_mode & stat.S_IXOTH for parent in path.parents):
+        return path
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    target = state_folder() / "bin" / digest / path.name
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
+            shutil.copyfile(path, part.name)
+        Path(part.name).chmod(0o755)
+        Path(part.name).replace(target)
+    return target
+
+
+class ProbeCache:
+    """The last answer of a runtime's self-test, good as long as ``key`` stays the same."""
+
+    def __init__(self, runtime: str, key: Sequence[str]) -> None:
+        self._path = state_folder() / f"probe-{runtime}.json"
+        self._key = list(key)
+
+    def read(self) -> dict[str, Any] | None:
+        """Give the cached facts, or ``None`` if there are none for this key or they can't be read."""
+        try:
+            if self._path.stat().st_uid != os.geteuid():
+                return None
+            held = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return None
+        if not isinstance(held, dict) or held.get("key") != self._key or not isinstance(held.get("facts"), dict):
+            return None
+        facts: dict[str, Any] = held["facts"]
+        return facts
+
+    def write(self, facts: object) -> None:
+        """Keep ``facts``, whole or not at all. A folder that can't be written only costs the next host a probe."""
+        with contextlib.suppress(OSError), tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False) as part:
+            json.dump({"key": self._key, "facts": facts}, part)
+            part.flush()
+            Path(part.name).replace(self._path)
+
+
+class Janitor:
+    """A tiny process that outlives a killed host just long enough to remove what the host had made."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._pid, self._pidfd = native.spawn(
+                (native.init_path(), "--janitor", "3"), env={}, fds={0: null, 1: null, 2: null, 3: theirs.fileno()},
+                parent_death_signal=None,
+            )  # fmt: skip
+        finally:
+            theirs.close()
+            os.close(null)
+        self._socket = ours
+
+    def folder(self, name: str, uid: int | None) -> Path:
+        """Make a private temp folder for ``uid`` that is removed even if this process is killed."""
+        path = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+        self._socket.sendall(f"+d {path}\n".encode())
+        if uid is not None:
+            os.chown(path, uid, uid)
+        return path
+
+    def group(self, path: str) -> None:
+        """Have a control group killed and removed if this process is killed."""
+        self._socket.sendall(f"+c {path}\n".encode())
+
+    def forget(self, path: str | Path) -> None:
+        """Take a folder off the list: it was removed in the normal way."""
+        self._socket.sendall(f"-{path}\n".encode())
+
+    def drop(self, path: Path) -> None:
+        """Remove a folder made by ``folder``. It does not follow what the guest planted (shutil.rmtree is fd-relative)."""
+        shutil.rmtree(path, ignore_errors=False)
+        self.forget(path)
+
+    def close(self) -> None:
+        """End the helper and wait for it; it removes whatever is still on its list."""
+        self._socket.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+        os.close(self._pidfd)

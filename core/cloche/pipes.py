@@ -1,0 +1,137 @@
+"""The host's ends of a program's streams: read and written without blocking the event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import IO, Final, cast
+
+import anyio
+import anyio.to_thread
+
+from cloche.errors import SpecError, StateError
+
+READ_SIZE = 1 << 16  # what a pipe holds by default, pipe(7)
+PIPE_SIZE = 1 << 20  # the most an unprivileged user may ask for, pipe(7)
+
+
+class Open:
+    """The type of ``cloche.OPEN``."""
+
+    def __repr__(self) -> str:
+        return "cloche.OPEN"
+
+
+OPEN: Final = Open()
+"""Give this as ``stdin=`` to write to a job later with ``job.write``."""
+
+Stdin = bytes | str | IO[bytes] | Path | Open | None
+
+
+class Reader:
+    """The host's end of an output pipe or terminal."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self.fd = fd
+        self._size = READ_SIZE
+
+    def ready(self) -> bytes | None:
+        """Give what is there: ``b""`` at the end, ``None`` if nothing is there now.
+
+        A terminal whose other side is gone reads EIO (pty(7)): that is its end.
+        """
+        try:
+            data = os.read(self.fd, self._size)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return b""
+            raise
+        if len(data) == READ_SIZE and self._size == READ_SIZE:
+            self._grow()
+        return data
+
+    def _grow(self) -> None:
+        # Much output: fewer, larger reads. A user over pipe-user-pages-soft keeps the small pipe, which is only slower.
+        self._size = PIPE_SIZE
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self.fd)
+
+
+class Input:
+    """The host's end of a program's standard input or terminal."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd: int | None = fd
+
+    def write_ready(self, data: bytes | memoryview) -> int:
+        """Write what fits now and give how many bytes that was; -1 once nobody reads it any more."""
+        if self._fd is None:
+            return -1
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EIO):
+                return -1
+            raise
+
+    async def write(self, data: bytes) -> None:
+        """Write all of ``data``; raises ``StateError`` once it is closed or the program stopped reading."""
+        view = memoryview(data)
+        while view:
+            count = self.write_ready(view)
+            if count < 0:
+                raise StateError("the program no longer reads its standard input, or it was closed")
+            view = view[count:]
+            if view and self._fd is not None:
+                await anyio.wait_writable(self._fd)
+
+    def close(self) -> None:
+        """Close it, waking whoever waits to write. Harmless when repeated."""
+        if self._fd is not None:
+            anyio.notify_closing(self._fd)
+            os.close(self._fd)
+            self._fd = None
+
+
+async def feed(target: Input, source: bytes | memoryview | IO[bytes] | Path) -> None:
+    """Write all of ``source`` to ``target`` and close it. A program that stops reading ends it early, as in a shell."""
+    try:
+        if isinstance(source, bytes | memoryview):
+            await target.write(bytes(source))
+        elif isinstance(source, Path):
+            async with await anyio.open_file(source, "rb") as file:
+                while block := await file.read(READ_SIZE):
+                    await target.write(block)
+        else:
+            while block := await anyio.to_thread.run_sync(source.read, READ_SIZE):
+                await target.write(block)
+    except (StateError, anyio.ClosedResourceError):
+        return
+    finally:
+        target.close()
+
+
+def checked_stdin(value: object) -> Stdin:
+    """Give ``value`` if it can be a program's standard input, else raise ``SpecError``."""
+    if value is None or isinstance(value, bytes | str | Open):
+        return value
+    if isinstance(value, Path):
+        if not value.is_file():
+            raise SpecError(f"stdin: {value} is not a file of the host")
+        return value
+    if callable(getattr(value, "read", None)):
+        return cast(IO[bytes], value)
+    raise SpecError(f"stdin: give bytes, text, a Path, a binary file, cloche.OPEN or None, not {type(value).__name__}")

@@ -1,0 +1,208 @@
+"""What a sandbox is allowed: frozen values, checked when made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from cloche import units
+from cloche.enforcement import Guarantee
+from cloche.errors import SpecError
+
+NetworkMode = Literal["none", "loopback", "host"]
+WorkspaceKind = Literal["tmpfs", "bind", "overlay"]
+Preference = Literal["light", "strong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Which network the guest sees.
+
+    ``none``: no internet socket can be made. ``loopback``: a loopback of its own. ``host``: the host's network,
+    unfiltered; it must be asked for by name.
+    """
+
+    mode: NetworkMode = "none"
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(NetworkMode):
+            raise SpecError(f"network: {self.mode!r} is unknown; use one of {', '.join(get_args(NetworkMode))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder or file of the host shown to the guest at ``target``, read-only unless said.
+
+    ``source`` is a host path (made absolute), ``target`` an absolute path in the box.
+    """
+
+    source: str
+    target: str
+    read_only: bool = True
+
+    def __post_init__(self) -> None:
+        source = units.text(str(self.source), "mount source")
+        object.__setattr__(self, "source", str(Path(source).absolute()))
+        units.guest_path(self.target, "mount target")
+        if self.target == "/":
+            raise SpecError("mount target: '/' can't be mounted over; give rootfs= to choose the root folder")
+        if not isinstance(self.read_only, bool):
+            raise SpecError(f"mount {self.target}: read_only is True or False, not {self.read_only!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The one folder the guest works in.
+
+    ``tmpfs``: memory-backed, sized by ``Limits.disk``, gone with the sandbox. ``bind``: the host folder ``source``,
+    written directly. ``overlay``: ``source`` is read, writes land in a sized tmpfs and are gone with the sandbox.
+    """
+
+    kind: WorkspaceKind = "tmpfs"
+    source: str | None = None
+    target: str = "/workspace"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(WorkspaceKind):
+            raise SpecError(f"workspace: {self.kind!r} is unknown; use one of {', '.join(get_args(WorkspaceKind))}")
+        if (self.kind == "tmpfs") != (self.source is None):
+            need = "takes no source" if self.kind == "tmpfs" else "needs a source folder of the host"
+            raise SpecError(f"workspace: kind {self.kind!r} {need}")
+        if self.source is not None:
+            source = units.text(str(self.source), "workspace source")
+            object.__setattr__(self, "source", str(Path(source).absolute()))
+        if units.guest_path(self.target, "workspace target") == "/":
+            raise SpecError("workspace target: '/' can't be the work folder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on one sandbox; ``None`` takes the isolation level's default.
+
+    Sizes are bytes or text like ``"512M"``; durations are seconds or text like ``"15m"``.
+    """
+
+    memory: int | None = None
+    """Bytes of memory of the whole tree."""
+    cpu: float | None = None
+    """Processors' worth of time, e.g. 0.5 or 2."""
+    pids: int | None = None
+    """Processes and threads alive at once."""
+    open_files: int | None = None
+    """Descriptors per process."""
+    file_size: int | None = None
+    """Bytes of one file the guest writes."""
+    disk: int | None = None
+    """Bytes in each memory-backed folder the guest can write; not set, they hold as much as ``memory``."""
+    output: int | None = None
+    """Bytes that one exec may print (stdout and stderr together)."""
+    wall: float | None = None
+    """Seconds that one call may take."""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        least = {"memory": 4 << 20, "disk": 64 << 10, "file_size": 4096, "output": 0}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is not None:
+                put(self, name, units.size(value, f"limits.{name}", least=low))
+        if self.cpu is not None:
+            if isinstance(self.cpu, bool) or not isinstance(self.cpu, int | float):
+                raise SpecError(f"limits.cpu: a number of processors is needed, not {self.cpu!r}")
+            if not (0.01 <= self.cpu <= 4096 and math.isfinite(self.cpu)):
+                raise SpecError(f"limits.cpu: {self.cpu!r} is out of range; give 0.01 to 4096 processors")
+            put(self, "cpu", float(self.cpu))
+        if self.pids is not None:
+            units.count(self.pids, "limits.pids", most=1 << 20)
+        if self.open_files is not None:
+            units.count(self.open_files, "limits.open_files", least=8, most=1 << 20)
+        if self.wall is not None:
+            put(self, "wall", units.duration(self.wall, "limits.wall"))
+
+    def over(self, base: Limits) -> Limits:
+        """Give these limits with each missing one taken from ``base``."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        return replace(base, **mine)
+
+    def asked(self) -> frozenset[str]:
+        """Give the names of the limits that are set."""
+        return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationLevel:
+    """A named set of guarantees plus policy defaults; never names a runtime.
+
+    ``syscalls`` names a filter profile (``cloche_native.seccomp_profiles()`` lists what exists);
+    ``networks`` and ``workspaces`` are what a policy at this level may ask for.
+    """
+
+    name: str
+    summary: str
+    guarantees: frozenset[Guarantee]
+    limits: Limits
+    syscalls: str
+    network: Network = Network()
+    networks: frozenset[NetworkMode] = frozenset({"none", "loopback"})
+    workspaces: frozenset[WorkspaceKind] = frozenset({"tmpfs", "bind", "overlay"})
+    minimal_proc: bool = False
+    """Show the guest only its own processes in /proc, nothing of the machine."""
+    path_rules: bool = False
+    """Repeat the file-system policy in a second mechanism where there is one, at some cost per open."""
+    prefer: Preference = "light"
+    """Among runtimes that keep everything: the strongest sharing the host's kernel, or the strongest of all."""
+
+    def __post_init__(self) -> None:
+        units.identifier(self.name, "isolation level")
+        missing = {f.name for f in fields(Limits)} - {"disk"} - self.limits.asked()
+        if missing:
+            raise SpecError(f"isolation level {self.name!r} must set every limit but disk; missing: {', '.join(sorted(missing))}")
+        if self.network.mode not in self.networks:
+            raise SpecError(f"isolation level {self.name!r}: its own default network is not among those it allows")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """All that a caller may decide about isolation; ``None`` takes the level's default."""
+
+    isolation: str = "enhanced"
+    require: frozenset[Guarantee] = frozenset()
+    network: Network | None = None
+    limits: Limits = Limits()
+    workspace: Workspace = Workspace()
+    mounts: tuple[Mount, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    """Guest paths that the guest must not see into."""
+
+    def __post_init__(self) -> None:
+        units.identifier(self.isolation, "isolation")
+        put = object.__setattr__
+        try:
+            put(self, "require", frozenset(Guarantee(g) for g in self.require))
+        except ValueError as error:
+            known = ", ".join(Guarantee)
+            raise SpecError(f"require: {error}; known guarantees are {known}") from None
+        put(self, "mounts", tuple(self.mounts))
+        put(self, "forbidden", tuple(units.guest_path(p, "forbidden") for p in self.forbidden))
+        for value, kind, name in ((self.limits, Limits, "limits"), (self.workspace, Workspace, "workspace")):
+            if not isinstance(value, kind):
+                raise SpecError(f"{name}: a cloche.{kind.__name__} is needed, not {value!r}")
+        if not all(isinstance(m, Mount) for m in self.mounts):
+            raise SpecError("mounts: a sequence of cloche.Mount is needed")
+        _no_contradiction(self)
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _no_contradiction(policy: Policy) -> None:
+    targets = [m.target for m in policy.mounts] + [policy.workspace.target]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise SpecError(f"policy contradicts itself: two things are mounted at {target}")
+        for path in policy.forbidden:
+            if _inside(target, path):
+                raise SpecError(f"policy contradicts itself: {target} is mounted but {path} is forbidden")

@@ -1,0 +1,134 @@
+"""From what a caller wrote to a ``Spec``: levels looked up, defaults filled in, contradictions refused."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+from cloche import units
+from cloche.enforcement import Guarantee
+from cloche.errors import SpecError
+from cloche.policy import IsolationLevel, Limits, Mount, Network, NetworkMode, Policy, Workspace
+from cloche.spec import Spec, check_env
+
+BASE_ENV = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+    "LANG": "C.UTF-8",
+    "TMPDIR": "/tmp",  # noqa: S108 - a path in the box, not on the host
+}
+
+
+def make_policy(
+    base: Policy | None,
+    *,
+    isolation: str | None,
+    require: Iterable[Guarantee | str],
+    network: Network | NetworkMode | None,
+    limits: Limits | Mapping[str, object] | None,
+    workspace: Workspace | str | Path | None,
+    mounts: Iterable[Mount],
+    forbidden: Iterable[str],
+) -> Policy:
+    """Give ``base`` (or the default policy) with each keyword that was given put over it."""
+    changes: dict[str, object] = {}
+    if isolation is not None:
+        changes["isolation"] = isolation
+    if network is not None:
+        changes["network"] = network if isinstance(network, Network) else Network(network)
+    if isinstance(limits, Mapping):
+        limits = limits_from(limits)
+    if limits is not None:
+        changes["limits"] = limits.over(base.limits) if base is not None and isinstance(limits, Limits) else limits
+    if workspace is not None:
+        given = isinstance(workspace, Workspace)
+        changes["workspace"] = workspace if given else Workspace("bind", str(workspace))
+    for name, value in (("require", require), ("mounts", mounts), ("forbidden", forbidden)):
+        if isinstance(value, str):
+            raise SpecError(f"{name}: a sequence is needed, not the text {value!r}")
+        if items := tuple(value):
+            changes[name] = items
+    policy = base if base is not None else Policy()
+    return replace(policy, **changes) if changes else policy  # type: ignore[arg-type]
+
+
+def limits_from(table: Mapping[str, object]) -> Limits:
+    """Give ``Limits`` from plain data. Raises ``SpecError`` for a key that is not a limit."""
+    known = [f.name for f in fields(Limits)]
+    for key in table:
+        if key not in known:
+            raise SpecError(f"limits: {key!r} is unknown; known limits are {', '.join(known)}")
+    return Limits(**table)  # type: ignore[arg-type]
+
+
+def make_spec(
+    policy: Policy,
+    levels: Mapping[str, IsolationLevel],
+    *,
+    name: str | None,
+    rootfs: str | Path | None,
+    env: Mapping[str, str] | None,
+    hostname: str,
+    user: int,
+    lifetime: float | str | None,
+    idle_timeout: float | str | None,
+    metadata: Mapping[str, str] | None,
+    strict: bool,
+) -> Spec:
+    """Give the whole, checked request. Raises ``SpecError`` saying what is wrong and what may be given."""
+    level = levels.get(policy.isolation)
+    if level is None:
+        known = ", ".join(sorted(levels)) or "none: no plugin provides one"
+        raise SpecError(f"isolation: {policy.isolation!r} is unknown; known levels: {known}")
+    network = policy.network or level.network
+    if network.mode not in level.networks:
+        allowed = ", ".join(sorted(level.networks))
+        raise SpecError(f"network: level {level.name!r} does not allow {network.mode!r}; it allows: {allowed}")
+    if policy.workspace.kind not in level.workspaces:
+        allowed = ", ".join(sorted(level.workspaces))
+        raise SpecError(f"workspace: level {level.name!r} does not allow {policy.workspace.kind!r}; it allows: {allowed}")
+    for source in [m.source for m in policy.mounts] + [policy.workspace.source]:
+        if source is not None and not os.path.lexists(source):
+            raise SpecError(f"mount source {source} does not exist on the host")
+    if policy.workspace.source is not None and not Path(policy.workspace.source).is_dir():
+        raise SpecError(f"workspace source {policy.workspace.source} is not a folder")
+    life = None if lifetime is None else units.duration(lifetime, "lifetime")
+    idle = None if idle_timeout is None else units.duration(idle_timeout, "idle_timeout")
+    if life is not None and idle is not None and idle > life:
+        raise SpecError(f"idle_timeout ({idle:g} s) is longer than lifetime ({life:g} s), so it could never act")
+    variables = dict(env or {})
+    for key, value in variables.items():
+        check_env(key, value)
+    if not isinstance(strict, bool):
+        raise SpecError(f"strict is True or False, not {strict!r}")
+    home = {"HOME": policy.workspace.target}
+    return Spec(
+        id=secrets.token_hex(6),
+        name=None if name is None else units.identifier(name, "name"),
+        level=level,
+        guarantees=level.guarantees | policy.require,
+        network=network,
+        limits=policy.limits.over(level.limits),
+        workspace=policy.workspace,
+        mounts=policy.mounts,
+        forbidden=policy.forbidden,
+        rootfs=_rootfs(rootfs),
+        env={**BASE_ENV, **home, **variables},
+        hostname=units.identifier(hostname, "hostname"),
+        user=units.count(user, "user", least=0, most=65535),
+        lifetime=life,
+        idle_timeout=idle,
+        metadata={units.text(k, "metadata key"): units.text(v, f"metadata {k}") for k, v in (metadata or {}).items()},
+        strict=strict,
+    )
+
+
+def _rootfs(value: str | Path | None) -> str | None:
+    if value is None:
+        return None
+    path = Path(units.text(str(value), "rootfs")).absolute()
+    if not path.is_dir():
+        raise SpecError(f"rootfs: {path} is not a folder of the host")
+    return str(path)

