@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from cloche import units
 from cloche.enforcement import Guarantee
@@ -43,8 +44,7 @@ class Mount:
     read_only: bool = True
 
     def __post_init__(self) -> None:
-        source = units.text(str(self.source), "mount source")
-        object.__setattr__(self, "source", str(Path(source).absolute()))
+        object.__setattr__(self, "source", _host_path(self.source, "mount source"))
         units.guest_path(self.target, "mount target")
         if self.target == "/":
             raise SpecError("mount target: '/' can't be mounted over; give rootfs= to choose the root folder")
@@ -71,8 +71,7 @@ class Workspace:
             need = "takes no source" if self.kind == "tmpfs" else "needs a source folder of the host"
             raise SpecError(f"workspace: kind {self.kind!r} {need}")
         if self.source is not None:
-            source = units.text(str(self.source), "workspace source")
-            object.__setattr__(self, "source", str(Path(source).absolute()))
+            object.__setattr__(self, "source", _host_path(self.source, "workspace source"))
         if units.guest_path(self.target, "workspace target") == "/":
             raise SpecError("workspace target: '/' can't be the work folder")
 
@@ -155,12 +154,21 @@ class IsolationLevel:
     """Among runtimes that keep everything: the strongest sharing the host's kernel, or the strongest of all."""
 
     def __post_init__(self) -> None:
-        units.identifier(self.name, "isolation level")
+        what = f"isolation level {units.identifier(self.name, 'isolation level')!r}"
+        object.__setattr__(self, "guarantees", _guarantees(self.guarantees, f"{what}: guarantees"))
+        _check_type(self.limits, Limits, f"{what}: limits")
+        _check_type(self.network, Network, f"{what}: network")
+        if not set(self.networks) <= set(get_args(NetworkMode)):
+            raise SpecError(f"{what}: networks: only {', '.join(get_args(NetworkMode))} exist")
+        if not set(self.workspaces) <= set(get_args(WorkspaceKind)):
+            raise SpecError(f"{what}: workspaces: only {', '.join(get_args(WorkspaceKind))} exist")
+        if self.prefer not in get_args(Preference):
+            raise SpecError(f"{what}: prefer: {self.prefer!r} is unknown; use {' or '.join(get_args(Preference))}")
         missing = {f.name for f in fields(Limits)} - {"disk"} - self.limits.asked()
         if missing:
-            raise SpecError(f"isolation level {self.name!r} must set every limit but disk; missing: {', '.join(sorted(missing))}")
+            raise SpecError(f"{what} must set every limit but disk; missing: {', '.join(sorted(missing))}")
         if self.network.mode not in self.networks:
-            raise SpecError(f"isolation level {self.name!r}: its own default network is not among those it allows")
+            raise SpecError(f"{what}: its own default network is not among those it allows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,19 +187,40 @@ class Policy:
     def __post_init__(self) -> None:
         units.identifier(self.isolation, "isolation")
         put = object.__setattr__
-        try:
-            put(self, "require", frozenset(Guarantee(g) for g in self.require))
-        except ValueError as error:
-            known = ", ".join(Guarantee)
-            raise SpecError(f"require: {error}; known guarantees are {known}") from None
-        put(self, "mounts", tuple(self.mounts))
-        put(self, "forbidden", tuple(units.guest_path(p, "forbidden") for p in self.forbidden))
-        for value, kind, name in ((self.limits, Limits, "limits"), (self.workspace, Workspace, "workspace")):
-            if not isinstance(value, kind):
-                raise SpecError(f"{name}: a cloche.{kind.__name__} is needed, not {value!r}")
-        if not all(isinstance(m, Mount) for m in self.mounts):
-            raise SpecError("mounts: a sequence of cloche.Mount is needed")
+        put(self, "require", _guarantees(self.require, "require"))
+        put(self, "mounts", _sequence(self.mounts, "mounts"))
+        put(self, "forbidden", tuple(units.guest_path(p, "forbidden") for p in _sequence(self.forbidden, "forbidden")))
+        _check_type(self.limits, Limits, "limits")
+        _check_type(self.workspace, Workspace, "workspace")
+        if self.network is not None:
+            _check_type(self.network, Network, "network")
+        for mount in self.mounts:
+            _check_type(mount, Mount, "mounts")
         _no_contradiction(self)
+
+
+def _check_type(value: object, kind: type, what: str) -> None:
+    if not isinstance(value, kind):
+        raise SpecError(f"{what}: a cloche.{kind.__name__} is needed, not {value!r:.80}")
+
+
+def _sequence(value: object, what: str) -> tuple[Any, ...]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise SpecError(f"{what}: a sequence is needed, not {value!r:.80}")
+    return tuple(value)
+
+
+def _guarantees(value: object, what: str) -> frozenset[Guarantee]:
+    try:
+        return frozenset(Guarantee(g) for g in _sequence(value, what))
+    except ValueError as error:
+        raise SpecError(f"{what}: {error}; known guarantees are {', '.join(Guarantee)}") from None
+
+
+def _host_path(value: object, what: str) -> str:
+    if not isinstance(value, str | Path) or not str(value):
+        raise SpecError(f"{what}: a path of the host is needed, not {value!r:.80}")
+    return str(Path(units.text(str(value), what)).absolute())
 
 
 def _inside(path: str, folder: str) -> bool:

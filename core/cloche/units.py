@@ -7,9 +7,9 @@ import re
 
 from cloche.errors import SpecError
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([KMGT]?)(i?B)?", re.IGNORECASE | re.ASCII)
 _FACTOR = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.IGNORECASE)
+_DURATION = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(ms|s|m|h)?", re.IGNORECASE | re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 SIZE_MAX = 1 << 50
@@ -56,16 +56,19 @@ def duration(value: float | str, what: str, *, infinite: bool = True) -> float:
     elif isinstance(value, bool) or not isinstance(value, int | float):
         raise SpecError(f"{what}: a duration is a number of seconds or text like '15m', not {value!r}")
     else:
-        number = float(value)
+        # An int too large for a float would raise OverflowError.
+        number = float(value) if isinstance(value, float) or abs(value) < 1 << 64 else math.nan
     if math.isnan(number) or number <= 0 or (math.isinf(number) and not infinite):
-        raise SpecError(f"{what}: {value!r} is out of range; give more than 0 seconds")
+        raise SpecError(f"{what}: {value!r:.80} is out of range; give more than 0 seconds")
     return number
 
 
 def identifier(value: str, what: str) -> str:
     """Give ``value`` if it can serve as a name: 1 to 63 of ``A-Za-z0-9_.-``, starting with a letter or digit."""
     if not isinstance(value, str) or _NAME.fullmatch(value) is None:
-        raise SpecError(f"{what}: {value!r} is not a name; use 1 to 63 of A-Z a-z 0-9 _ . - and begin with a letter")
+        raise SpecError(
+            f"{what}: {value!r:.80} is not a name; use 1 to 63 of A-Z a-z 0-9 _ . -, first a letter or digit"
+        )
     return value
 
 

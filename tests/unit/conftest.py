@@ -1,0 +1,54 @@
+"""Small whole values that many unit tests need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from cloche import Guarantee, IsolationLevel, Limits, Network, Spec, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMITS = Limits(
+    memory=256 << 20, cpu=1, pids=32, open_files=64, file_size=1 << 20, disk=1 << 20, output=1 << 20, wall=5
+)  # fmt: skip
+
+
+class SpecMaker(Protocol):
+    def __call__(self, *, guarantees: frozenset[Guarantee] = ..., workspace: Workspace = ...) -> Spec: ...
+
+
+@pytest.fixture
+def make_level() -> Callable[[str], IsolationLevel]:
+    def make(name: str) -> IsolationLevel:
+        return IsolationLevel(
+            name=name,
+            summary="for tests",
+            guarantees=frozenset({Guarantee.PROCESS}),
+            limits=LIMITS,
+            syscalls="standard",
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_spec(make_level: Callable[[str], IsolationLevel]) -> SpecMaker:
+    def make(
+        *,
+        guarantees: frozenset[Guarantee] = frozenset({Guarantee.PROCESS}),
+        workspace: Workspace = Workspace(),  # noqa: B008 - frozen
+    ) -> Spec:
+        return Spec(
+            id="abc",
+            name=None,
+            level=make_level("test"),
+            guarantees=guarantees,
+            network=Network(),
+            limits=LIMITS,
+            workspace=workspace,
+        )
+
+    return make
