@@ -18,7 +18,7 @@ class BuildNative(build_ext):
         super().run()
         sources = sorted(path.as_posix() for path in Path("native/init").glob("*.c"))
         if not sources:
-            return
+            raise FileNotFoundError("native/init/*.c: the sources of cloche-init are missing")
         objects = self.compiler.compile(
             sources,
             output_dir=self.build_temp,

@@ -145,7 +145,7 @@ __attribute__((no_sanitize("address"))) static int child_main(void *argument) {
 
 static int check(const struct clo_spawn *spawn) {
     if (!spawn->argv || !spawn->argv[0] || !spawn->env) return -EINVAL;
-    if (spawn->n_fds > FDS_MAX) return -E2BIG;
+    if (spawn->n_fds > FDS_MAX || spawn->n_stages > CLO_STAGES_MAX) return -E2BIG;
     for (uint32_t i = 0; i < spawn->n_fds; i++) {
         if (spawn->fds[2 * i] < 0 || spawn->fds[2 * i] == INT_MAX) return -EINVAL;
         if (i && spawn->fds[2 * i] <= spawn->fds[2 * i - 2]) return -EINVAL;

@@ -33,39 +33,49 @@ static int make_target(int folder, const char *name, bool is_folder) {
     return fd < 0 ? -1 : close(fd);
 }
 
-static int attach(struct clo_spawn *spawn, int folder, uint32_t index) {
+/* A detached clone of the source, attributes set; its descriptor. */
+static int clone_source(struct clo_spawn *spawn, uint32_t index) {
     const struct clo_stage_mount *stage = &spawn->stages[index];
-    struct stat source;
-    long tree = syscall(SYS_open_tree, AT_FDCWD, stage->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    if (tree < 0 || fstat((int)tree, &source)) return failed(spawn, CLO_STEP_STAGE_SOURCE, index);
-    if (make_target(folder, stage->target, S_ISDIR(source.st_mode)))
-        return failed(spawn, CLO_STEP_STAGE_TARGET, index);
     struct mount_attr want = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
     if (stage->read_only) want.attr_set |= MOUNT_ATTR_RDONLY;
     if (stage->userns >= 0) {
         want.attr_set |= MOUNT_ATTR_IDMAP;
         want.userns_fd = (uint64_t)stage->userns;
     }
-    if (syscall(SYS_mount_setattr, (int)tree, "", AT_EMPTY_PATH, &want, sizeof want))
+    int tree = (int)syscall(SYS_open_tree, AT_FDCWD, stage->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (tree < 0) return failed(spawn, CLO_STEP_STAGE_SOURCE, index);
+    if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &want, sizeof want))
         return failed(spawn, CLO_STEP_STAGE_IDMAP, index);
-    if (syscall(SYS_move_mount, (int)tree, "", folder, stage->target, MOVE_MOUNT_F_EMPTY_PATH))
+    return tree;
+}
+
+static int attach(struct clo_spawn *spawn, int folder, int tree, uint32_t index) {
+    const char *target = spawn->stages[index].target;
+    struct stat source;
+    if (fstat(tree, &source)) return failed(spawn, CLO_STEP_STAGE_SOURCE, index);
+    if (make_target(folder, target, S_ISDIR(source.st_mode))) return failed(spawn, CLO_STEP_STAGE_TARGET, index);
+    if (syscall(SYS_move_mount, tree, "", folder, target, MOVE_MOUNT_F_EMPTY_PATH))
         return failed(spawn, CLO_STEP_STAGE_ATTACH, index);
-    close((int)tree);
+    close(tree);
     return 0;
 }
 
 int clo_stage(struct clo_spawn *spawn) {
     char options[64];
+    int trees[CLO_STAGES_MAX];
     /* A mount point each, and the root. */
     snprintf(options, sizeof options, "mode=0755,size=64k,nr_inodes=%u", spawn->n_stages + 1);
     if (syscall(SYS_unshare, CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
         return failed(spawn, CLO_STEP_NAMESPACE, 0);
+    /* All sources first: the tmpfs may hide some of them. */
+    for (uint32_t i = 0; i < spawn->n_stages; i++)
+        if ((trees[i] = clone_source(spawn, i)) < 0) return trees[i];
     if (mount("tmpfs", spawn->stage_folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options))
         return failed(spawn, CLO_STEP_STAGE_FOLDER, 0);
-    int folder = open(spawn->stage_folder, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int folder = open(spawn->stage_folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0) return failed(spawn, CLO_STEP_STAGE_FOLDER, 0);
     for (uint32_t i = 0; i < spawn->n_stages; i++) {
-        int error = attach(spawn, folder, i);
+        int error = attach(spawn, folder, trees[i], i);
         if (error) return error;
     }
     close(folder);

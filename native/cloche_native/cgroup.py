@@ -1,0 +1,131 @@
+"""Control groups, version 1 as root and version 2 as root or delegated, behind one door.
+
+A group bounds a whole box: memory with swap, processes, CPU time; it freezes and kills it, and says what it used.
+Which version is used is found by making a group, never by reading a version number. All groups lie in a folder
+``cloche``: in version 1 below the group this process is in, in version 2 below the nearest ancestor that may have
+them; so whatever bounds this process bounds its boxes too. That folder stays, empty.
+
+Needs Linux 4.13 for version 1, 5.14 (cgroup.kill) for version 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cloche_native.cgroup_files import CONTROLLERS_V2, parents_v1, parents_v2, prepare_v2, remove
+from cloche_native.cgroup_group import Group, GroupV1, GroupV2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Group", "Hierarchy", "Pool", "detect"]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """Where this process may make groups: ``version`` 1 or 2, and each controller's folder ``cloche``."""
+
+    version: int
+    parents: Mapping[str, str] = field(repr=False)
+
+    def create(
+        self, name: str, *, memory: int | None = None, swap: int = 0, pids: int | None = None, cpu: float | None = None
+    ) -> Group:
+        """Make a group with these bounds (see ``Group.update``); None is no bound.
+
+        Raises ValueError for a name that is not letters, digits and ``_.-``, FileExistsError when it is taken,
+        another OSError when a bound is refused; then nothing is left of it.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name for a control group")
+        folders = {controller: f"{parent}/{name}" for controller, parent in self.parents.items()}
+        group = GroupV1(folders) if self.version == 1 else GroupV2(folders)
+        made: list[str] = []
+        try:
+            for folder in group.folders:
+                os.mkdir(folder)
+                made.append(folder)
+            group.update(memory=memory, swap=swap, pids=pids, cpu=cpu)
+        except OSError:
+            for folder in made:
+                remove(folder)
+            raise
+        return group
+
+
+class Pool:
+    """Groups kept for the next box with the same bounds, since making and removing one costs more than emptying it.
+
+    Groups are named ``prefix`` and a number. ``keep`` spare ones at most; the others are deleted when given back.
+    Safe to use from several threads.
+    """
+
+    def __init__(self, hierarchy: Hierarchy, prefix: str, *, keep: int = 4) -> None:
+        self._hierarchy, self._prefix, self._keep = hierarchy, prefix, keep
+        self._numbers = itertools.count()
+        self._spare: list[Group] = []
+        self._lock = threading.Lock()
+
+    def take(
+        self, *, memory: int | None = None, swap: int = 0, pids: int | None = None, cpu: float | None = None
+    ) -> Group:
+        """Give an empty group with these bounds, as ``Hierarchy.create`` does."""
+        bounds = {"memory": memory, "swap": swap if memory is not None else None, "pids": pids, "cpu": cpu}
+        wanted = {name: value for name, value in bounds.items() if value is not None}
+        with self._lock:
+            for index, group in enumerate(self._spare):
+                if group.bounds == wanted:
+                    return self._spare.pop(index)
+            name = f"{self._prefix}-{next(self._numbers)}"
+        return self._hierarchy.create(name, memory=memory, swap=swap, pids=pids, cpu=cpu)
+
+    def give(self, group: Group) -> None:
+        """Take a group back, emptied: kept for another box if it can be, else deleted."""
+        if group.recycle():
+            with self._lock:
+                self._spare.append(group)
+                too_many = self._spare.pop(0) if len(self._spare) > self._keep else None
+            if too_many is not None:
+                too_many.delete()
+        else:
+            group.delete()
+
+    def close(self) -> None:
+        """Delete the spare groups."""
+        with self._lock:
+            spare, self._spare = self._spare, []
+        for group in spare:
+            group.delete()
+
+
+def detect() -> Hierarchy | None:
+    """Find where groups that bound memory, processes and CPU time can be made, by making one; None where they can't."""
+    for parent in parents_v2():
+        found = Hierarchy(2, dict.fromkeys(CONTROLLERS_V2, parent))
+        with contextlib.suppress(OSError):
+            prepare_v2(parent)
+            _probe(found)
+            return found
+    parents = parents_v1()
+    if parents is not None:
+        with contextlib.suppress(OSError):
+            for parent in parents.values():
+                os.makedirs(parent, exist_ok=True)
+            found = Hierarchy(1, parents)
+            _probe(found)
+            return found
+    return None
+
+
+def _probe(hierarchy: Hierarchy) -> None:
+    group = hierarchy.create(f"probe-{os.getpid()}-{time.monotonic_ns()}", memory=1 << 24, pids=8, cpu=1.0)
+    group.delete()
