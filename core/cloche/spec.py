@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -80,13 +81,15 @@ class ProcessSpec:
             raise SpecError("exec: no program given")
         total = 0
         for arg in self.args:
-            total += len(units.text(arg, "argument", most=STRING_MAX)) + 1
+            total += len(os.fsencode(units.text(arg, "argument", most=STRING_MAX))) + 1
         if not self.args[0]:
             raise SpecError("exec: the program's name is empty")
         for name, value in self.env.items():
-            total += len(check_env(name, value))
+            total += len(os.fsencode(check_env(name, value))) + 1
         if total > ARGS_MAX:
-            raise SpecError(f"exec: arguments and environment take {total} bytes; at most {ARGS_MAX}. Pass data on stdin")
+            raise SpecError(
+                f"exec: arguments and environment take {total} bytes; at most {ARGS_MAX}. Use stdin for data"
+            )
         units.guest_path(self.cwd, "cwd")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 LIMITS = Limits(
     memory=256 << 20, cpu=1, pids=32, open_files=64, file_size=1 << 20, disk=1 << 20, output=1 << 20, wall=5
 )  # fmt: skip
-
-
-class SpecMaker(Protocol):
-    def __call__(self, *, guarantees: frozenset[Guarantee] = ..., workspace: Workspace = ...) -> Spec: ...
 
 
 @pytest.fixture
@@ -35,7 +31,7 @@ def make_level() -> Callable[[str], IsolationLevel]:
 
 
 @pytest.fixture
-def make_spec(make_level: Callable[[str], IsolationLevel]) -> SpecMaker:
+def make_spec(make_level: Callable[[str], IsolationLevel]) -> Callable[..., Spec]:
     def make(
         *,
         guarantees: frozenset[Guarantee] = frozenset({Guarantee.PROCESS}),
