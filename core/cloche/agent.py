@@ -14,15 +14,15 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
-import cloche_native as native
-from cloche_native import agent as wire
 
+import cloche_native as native
 from cloche.agent_process import DEATH_TIMEOUT, AgentProcess
 from cloche.errors import SandboxError, StartError
 from cloche.launch import Launch, ResourceGroup
 from cloche.runtime import Exit, Instance, Stdio
 from cloche.spec import ProcessSpec, Usage
 from cloche.uids import Seat
+from cloche_native import agent as wire
 
 READY_TIMEOUT = 20.0  # seconds; a launch takes milliseconds, and a stuck launcher must not hang its host
 
@@ -53,13 +53,11 @@ class AgentInstance(Instance):
 
     async def start(self) -> None:
         """Launch the agent and wait until it has applied everything and says so."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = wire.control_pair()
         self._socket = ours
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._log_fd, log = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            ours.setblocking(False)
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             wire.send(ours, self._launch.setup.encode())
             self._launcher = native.spawn(
                 self._launch.argv,
@@ -96,8 +94,8 @@ class AgentInstance(Instance):
         match reply:
             case wire.Ready(root):
                 self.root_fd = root
-            case wire.Failed(error, text):
-                raise StartError(f"the box could not apply its policy: {text} ({os.strerror(error)}) {self._log()}")
+            case wire.Failed(number, text):
+                raise StartError(f"the box could not apply its policy: {text} ({os.strerror(number)}) {self._log()}")
             case _:
                 raise StartError(f"the box said {reply!r} instead of being ready")
         self._agent_pid = sender
@@ -158,22 +156,19 @@ class AgentInstance(Instance):
                 return
 
     async def pause(self) -> None:
-        """Freeze the box's control group, or have the agent stop every guest process."""
-        if self._group is not None:
-            self._group.freeze()
-        else:
-            await self._ask(wire.encode_pause)
+        """Have the agent stop every guest process. The agent itself goes on, so that programs can still be killed."""
+        await self._ask(wire.encode_pause)
 
     async def resume(self) -> None:
-        """Undo ``pause``."""
-        if self._group is not None:
-            self._group.thaw()
-        else:
-            await self._ask(wire.encode_resume)
+        """Have the agent continue every guest process."""
+        await self._ask(wire.encode_resume)
 
     async def stats(self) -> Mapping[str, float]:
         """Give the control group's figures."""
-        return await super().stats() if self._group is None else self._group.stats()
+        if self._group is None:
+            return await super().stats()
+        figures = self._group.stats()
+        return {**figures, "cpu": figures["cpu_us"] / 1e6}
 
     def info(self) -> Mapping[str, str]:
         """Give the process ids on the host."""
@@ -192,8 +187,6 @@ class AgentInstance(Instance):
             await self.tell(wire.encode_quit())
         else:
             _kill(pidfd)
-        if self._group is not None:
-            self._group.thaw()
         if not await _dead(pidfd) and self._group is not None:
             self._group.kill()
         _kill(pidfd)

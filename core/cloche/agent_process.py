@@ -7,10 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 import anyio
-from cloche_native import agent as wire
 
 from cloche.runtime import Exit, GuestProcess
 from cloche.spec import Window
+from cloche_native import agent as wire
 
 if TYPE_CHECKING:
     from cloche.agent import AgentInstance

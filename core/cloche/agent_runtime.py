@@ -12,15 +12,14 @@ import os
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
-import cloche_native as native
-from cloche_native import agent as wire
-from cloche_native import cgroup, findings
-from cloche_native.bounds import Bounds
 
+import cloche_native as native
 from cloche import machine
 from cloche.agent import AgentInstance
 from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, Unenforced
@@ -30,8 +29,12 @@ from cloche.policy import IsolationLevel, Limits, Network, Workspace
 from cloche.runtime import Instance, Runtime
 from cloche.spec import Spec
 from cloche.uids import Seat, UidPool
+from cloche_native import agent as wire
+from cloche_native import cgroup, findings
+from cloche_native.bounds import Bounds
 
 PROBE_TIMEOUT = 15.0
+OWN_PROCESSES = 64  # room in a control group for the launcher, the agent and its helpers, one an exec
 Facts = Mapping[str, Any]
 
 _PROBE_LEVEL = IsolationLevel(
@@ -91,15 +94,14 @@ class AgentRuntime(Runtime):
         if self._facts is None:
             raise RuntimeUnavailable(self.name, self._reason or "it was not probed")
         asked = _bounds(spec.limits)
-        grouped = self._groups.version if self._groups is not None else None
+        grouped = f"cgroup v{self._groups.version}" if self._groups is not None else None
         plain = findings.judge(self._facts, network=spec.network.mode, level=spec.level.syscalls)
         plain |= asked.verdicts(grouped=grouped, own_user=findings.own_user(self._facts))
         features = {name: _kept(verdict) for name, verdict in plain.items()}
         features[Guarantee.DISK] = Enforced("every writable folder is a sized tmpfs with an inode cap")
         features["output"] = Enforced("the host counts what it reads")
         features["wall"] = Enforced("the host's clock; the whole tree is killed")
-        if self._groups is not None:
-            features[Guarantee.PAUSE] = Enforced(f"{grouped} freezer")
+        features[Guarantee.PAUSE] = Partial("the agent stops every process", "a parent can see that its child stopped")
         self.adjust(spec, features)
         return Enforcement(features)
 
@@ -116,7 +118,7 @@ class AgentRuntime(Runtime):
     # -- for subclasses ---------------------------------------------------------------------------------------------
 
     def temp_folder(self, spec: Spec, seat: Seat | None) -> Path:
-        """Give a new private folder for one box, owned by its user; put ``self.drop_folder`` in the launch's cleanup."""
+        """Give a new private folder for one box, owned by its user; the launch's cleanup must ``drop_folder`` it."""
         self._janitor = self._janitor or machine.Janitor()
         return self._janitor.folder(f"cloche-{spec.id}", seat.uid if seat is not None else None)
 
@@ -131,17 +133,21 @@ class AgentRuntime(Runtime):
         asked = _bounds(spec.limits)
         groups = self._groups if grouped else None
         seat = self._seat()
-        group = None
+        group, watched = None, list[str]()
         try:
             if groups is not None:
-                group = groups.create(spec.id, memory=asked.memory, cpu=asked.cpu, pids=asked.pids)
+                self._janitor = self._janitor or machine.Janitor()
+                watched = [f"{parent}/{spec.id}" for parent in dict.fromkeys(groups.parents.values())]
+                self._janitor.watch_groups(watched)
+                pids = asked.pids + OWN_PROCESSES if asked.pids is not None else None
+                group = groups.create(spec.id, memory=asked.memory, cpu=asked.cpu, pids=pids)
             cpus = asked.affinity(grouped=groups is not None)
-            sockets = "unix" if spec.network.mode == "none" or not self.has_own_network else "all"
+            offline = spec.network.mode == "none"
             setup = wire.Setup(
                 hostname=spec.hostname,
                 flags=wire.SetupFlag.DROP,
                 seccomp=native.seccomp_program(
-                    spec.level.syscalls, sockets="all" if spec.network.mode == "host" else sockets,
+                    spec.level.syscalls, sockets="unix" if offline else "all",
                     deny=("sched_setaffinity",) if cpus else (),
                 ),
                 rlimits=asked.rlimits(grouped=groups is not None),
@@ -152,10 +158,15 @@ class AgentRuntime(Runtime):
         except BaseException:
             if group is not None:
                 group.delete()
+            self._unwatch(watched)
             if seat is not None:
                 seat.release()
             raise
-        return AgentInstance(launch, group, seat)
+        return AgentInstance(replace(launch, cleanup=(partial(self._unwatch, watched), *launch.cleanup)), group, seat)
+
+    def _unwatch(self, groups: list[str]) -> None:
+        if self._janitor is not None:
+            self._janitor.forget(groups)
 
     def _seat(self) -> Seat | None:
         if os.geteuid() != 0:
@@ -167,17 +178,15 @@ class AgentRuntime(Runtime):
     def _look(self) -> str | None:
         self._groups = cgroup.detect()
         cache = machine.ProbeCache(self.name, [*self.cache_key(), *findings.host_key()])
-        facts = cache.read()
+        facts: Facts | None = cache.read()
         if facts is None:
             try:
                 facts = anyio.run(self._probe)
             except ClocheError as error:
                 return str(error)
             cache.write(facts)
-        problem = findings.problem(facts)
-        if problem is None:
-            self._facts = facts
-        return problem
+        self._facts = facts
+        return None
 
     async def _probe(self) -> Facts:
         spec = Spec(
@@ -207,7 +216,9 @@ class AgentRuntime(Runtime):
         try:
             facts: Facts = json.loads(raw)
         except ValueError:
-            raise StartError(f"the self-test gave no report (exit {end.code}, signal {end.signal}): {raw[:200]!r}") from None
+            raise StartError(
+                f"the self-test gave no report (exit {end.code}, signal {end.signal}): {raw[:200]!r}"
+            ) from None
         return facts
 
 
@@ -219,8 +230,15 @@ def _bounds(limits: Limits) -> Bounds:
 
 
 def _kept(verdict: tuple[str, ...]) -> Kept:
-    kind, *texts = verdict
-    return {"enforced": Enforced, "partial": Partial, "unenforced": Unenforced}[kind](*texts)
+    match verdict:
+        case ("enforced", mechanism):
+            return Enforced(mechanism)
+        case ("partial", mechanism, caveat):
+            return Partial(mechanism, caveat)
+        case ("unenforced", reason, fix):
+            return Unenforced(reason, fix)
+        case _:
+            raise ValueError(f"not a verdict: {verdict!r}")
 
 
 def _read_all(fd: int) -> bytes:

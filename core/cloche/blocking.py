@@ -62,6 +62,9 @@ class Job:
         for batch in _drive(self._portal, self._inner.batches(since)):
             yield from batch
 
+    def held(self) -> list[Chunk]:
+        return self._portal.call(self._inner.held)
+
     def lines(self, stream: Stream | None = None) -> Iterator[str]:
         return _drive(self._portal, self._inner.lines(stream))
 
@@ -177,7 +180,7 @@ class Sandbox:
 
 
 class Host:
-    """Loads plugins and owns sandboxes (blocking face of ``AsyncHost``). Leaving its ``with`` block deletes them all."""
+    """Loads plugins and owns sandboxes (blocking face of ``AsyncHost``). Leaving its ``with`` block deletes all."""
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ FILE_MAX: Final = 1 << 16
 LINE_MAX: Final = 1 << 10
 """Bytes of the file, characters of one line. ``tomllib`` (Python 3.11) takes memory in the square of the parts of a
 dotted key: 200 kB of ``a.a.a`` got a process killed for memory; within these bounds the worst found was 86 MB."""
+SYSTEM_FILE: Final = Path("/etc/cloche/cloche.toml")
 UID_LEAST: Final = 1 << 16
 """Below lie the users of the system and those who log in (UID_MAX in login.defs(5)), and ``nobody`` (65534)."""
 UID_MOST: Final = (1 << 31) - 1
@@ -88,7 +89,7 @@ def _places(environ: Mapping[str, str]) -> list[Path]:
     if not base.is_absolute():
         base = Path(environ.get("HOME", ""), ".config")
     users = [base / "cloche" / "cloche.toml"] if base.is_absolute() else []
-    return [*users, Path("/etc/cloche/cloche.toml")]
+    return [*users, SYSTEM_FILE]
 
 
 def _exists(path: Path) -> bool:
@@ -124,7 +125,7 @@ def _read(path: Path, *, implicit: bool) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: can't read this configuration: {error}") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise SpecError(f"{path}: can't read this configuration: it is not a regular file")
@@ -133,7 +134,12 @@ def _read(path: Path, *, implicit: bool) -> str:
                 f"{path}: this configuration is not trusted: it must belong to you or root and not be writable by "
                 f"everyone; fix that, or name the file in CLOCHE_CONFIG"
             )
-        raw = file.read(FILE_MAX + 1)
+        with open(fd, "rb", closefd=False) as file:
+            raw = file.read(FILE_MAX + 1)
+    except OSError as error:
+        raise SpecError(f"{path}: can't read this configuration: {error}") from None
+    finally:
+        os.close(fd)
     if len(raw) > FILE_MAX:
         raise SpecError(f"{path}: longer than {FILE_MAX} bytes; a configuration is short")
     try:

@@ -88,7 +88,8 @@ class AsyncHost:
             runtime.close()
         self._tasks = None
         self._group.cancel_scope.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        # The body's own error is not the group's: passed on, it would come back wrapped in an ExceptionGroup.
+        await self._group.__aexit__(None, None, None)
 
     @property
     def runtimes(self) -> Mapping[str, Runtime]:
@@ -163,7 +164,7 @@ class AsyncHost:
             raise SpecError(f"name: a sandbox named {spec.name!r} exists already; delete it or choose another name")
         chosen, enforcement = await self._choose(spec, runtime or self.config.runtime)
         instance = await chosen.create(spec)
-        box = AsyncSandbox(self, spec, chosen.name, instance, enforcement, self._tasks)
+        box = AsyncSandbox(self, spec, instance, runtime=chosen.name, enforcement=enforcement, tasks=self._tasks)
         self._sandboxes[box.id] = box
         self.emit(EventType.CREATED, box)
         if start:
@@ -267,7 +268,7 @@ def _no_runtime(spec: Spec, refused: Mapping[str, str]) -> str:
         [
             f"no runtime here can keep isolation {spec.level.name!r} with this policy; nothing was run:",
             *lines,
-            "ask for less, or give strict=False to run with what can be kept (box.enforcement says what that is); "
+            "ask for less, or give strict=False to run with what can be kept (box.enforcement says what that is).",
             "`cloche doctor` shows how to fix the machine",
         ]
     )

@@ -12,9 +12,10 @@ import anyio.lowlevel
 
 from cloche.errors import SpecError, StateError, Unsupported
 from cloche.output import Chunk, Collector, Ring, Sink, Stream
-from cloche.pipes import Input, Reader
+from cloche.pipes import Reader
 from cloche.runtime import Exit, GuestProcess
 from cloche.spec import ProcessSpec, Result, Window
+from cloche.streams import Streams
 
 if TYPE_CHECKING:
     from cloche.host import Background
@@ -32,8 +33,7 @@ class AsyncJob:
         process: GuestProcess,
         *,
         sink: Sink,
-        outputs: dict[Stream, Reader],
-        stdin: Input | None,
+        streams: Streams,
         output_limit: int | None,
         on_output: OnOutput | None = None,
     ) -> None:
@@ -44,8 +44,7 @@ class AsyncJob:
         self._spec = spec
         self._process = process
         self._sink = sink
-        self._outputs = outputs
-        self._stdin = stdin
+        self._streams = streams
         self._limit = output_limit
         self._on_output = on_output
         self._printed = 0
@@ -83,6 +82,10 @@ class AsyncJob:
             raise StateError("the output of an exec is in its result; use spawn to follow a program live")
         return self._sink.batches(since)
 
+    async def held(self) -> list[Chunk]:
+        """Give what is in the ring now."""
+        return self._sink.held() if isinstance(self._sink, Ring) else []
+
     async def lines(self, stream: Stream | None = None) -> AsyncIterator[str]:
         """Give the output line by line without line ends, of both streams or of one; bad UTF-8 becomes U+FFFD."""
         rest: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
@@ -98,14 +101,14 @@ class AsyncJob:
 
     async def write(self, data: bytes | str) -> None:
         """Write to its standard input (or terminal), waiting while it is full. A closed one raises ``StateError``."""
-        if self._stdin is None:
+        if self._streams.stdin is None:
             raise StateError(f"job {self.id} has no open standard input; spawn it with stdin=cloche.OPEN")
-        await self._stdin.write(data.encode() if isinstance(data, str) else data)
+        await self._streams.stdin.write(data.encode() if isinstance(data, str) else data)
 
     async def close_stdin(self) -> None:
         """Close its standard input, so that it reads the end of file. Harmless when repeated."""
-        if self._stdin is not None:
-            self._stdin.close()
+        if self._streams.stdin is not None:
+            self._streams.stdin.close()
 
     async def signal(self, number: int | str) -> None:
         """Send a signal, by number or by name (``"TERM"``, ``"SIGINT"``), to the program itself."""
@@ -128,7 +131,7 @@ class AsyncJob:
 
     def pump(self, tasks: Background) -> None:
         """Begin to read its output."""
-        for stream, reader in self._outputs.items():
+        for stream, reader in self._streams.outputs.items():
             scope = anyio.CancelScope()
             self._scopes.append(scope)
             tasks.start_soon(self._pump, stream, reader, scope)
@@ -189,18 +192,14 @@ class AsyncJob:
         """Take what is left in the pipes. A descendant that lingers may hold them open, so never wait for the end."""
         for scope in self._scopes:
             scope.cancel()
-        for stream, reader in self._outputs.items():
+        for stream, reader in self._streams.outputs.items():
             left = 2 << 20  # a pipe holds at most 1 MiB; a lingering writer must not keep us here
             while left > 0 and (data := reader.ready()):
                 left -= len(data)
                 await self._take(stream, data)
 
     def _close(self, end: Exit) -> Result:
-        for reader in self._outputs.values():
-            reader.close()
-        self._outputs = {}
-        if self._stdin is not None:
-            self._stdin.close()
+        self._streams.close()
         self.result = self._result(end)
         self._sink.finish()
         self._ended.set()

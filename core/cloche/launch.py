@@ -14,10 +14,8 @@ class ResourceGroup(Protocol):
     """The bounds on one box as a whole, where the machine has a mechanism for that (a control group)."""
 
     def attach_fds(self) -> Sequence[int]: ...  # noqa: D102 - see cloche_native.cgroup.Group
-    def freeze(self) -> None: ...  # noqa: D102
-    def thaw(self) -> None: ...  # noqa: D102
     def kill(self) -> None: ...  # noqa: D102
-    def stats(self) -> Mapping[str, float]: ...  # noqa: D102
+    def stats(self) -> dict[str, float]: ...  # noqa: D102
     def oom_kills(self) -> int: ...  # noqa: D102
     def delete(self) -> None: ...  # noqa: D102
 

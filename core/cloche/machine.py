@@ -67,7 +67,10 @@ class ProbeCache:
 
     def write(self, facts: object) -> None:
         """Keep ``facts``, whole or not at all. A folder that can't be written only costs the next host a probe."""
-        with contextlib.suppress(OSError), tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False) as part:
+        with (
+            contextlib.suppress(OSError),
+            tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False) as part,
+        ):
             json.dump({"key": self._key, "facts": facts}, part)
             part.flush()
             Path(part.name).replace(self._path)
@@ -97,18 +100,19 @@ class Janitor:
             os.chown(path, uid, uid)
         return path
 
-    def group(self, path: str) -> None:
-        """Have a control group killed and removed if this process is killed."""
-        self._socket.sendall(f"+c {path}\n".encode())
+    def watch_groups(self, paths: Sequence[str]) -> None:
+        """Have control groups killed and removed if this process is killed."""
+        self._socket.sendall("".join(f"+c {path}\n" for path in paths).encode())
 
-    def forget(self, path: str | Path) -> None:
-        """Take a folder off the list: it was removed in the normal way."""
-        self._socket.sendall(f"-{path}\n".encode())
+    def forget(self, paths: Sequence[str]) -> None:
+        """Take folders off the list: they were removed in the normal way."""
+        if paths:
+            self._socket.sendall("".join(f"-{path}\n" for path in paths).encode())
 
     def drop(self, path: Path) -> None:
-        """Remove a folder made by ``folder``. It does not follow what the guest planted (shutil.rmtree is fd-relative)."""
+        """Remove a folder made by ``folder``, following nothing the guest planted (shutil.rmtree is fd-relative)."""
         shutil.rmtree(path, ignore_errors=False)
-        self.forget(path)
+        self.forget([str(path)])
 
     def close(self) -> None:
         """End the helper and wait for it; it removes whatever is still on its list."""

@@ -133,5 +133,5 @@ def checked_stdin(value: object) -> Stdin:
             raise SpecError(f"stdin: {value} is not a file of the host")
         return value
     if callable(getattr(value, "read", None)):
-        return cast(IO[bytes], value)
+        return cast("IO[bytes]", value)
     raise SpecError(f"stdin: give bytes, text, a Path, a binary file, cloche.OPEN or None, not {type(value).__name__}")

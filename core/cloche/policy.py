@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -76,7 +76,7 @@ class Workspace:
             raise SpecError("workspace target: '/' can't be the work folder")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Limits:
     """Bounds on one sandbox; ``None`` takes the isolation level's default.
 
@@ -100,25 +100,29 @@ class Limits:
     wall: float | None = None
     """Seconds that one call may take."""
 
-    def __post_init__(self) -> None:
-        put = object.__setattr__
-        least = {"memory": 4 << 20, "disk": 64 << 10, "file_size": 4096, "output": 0}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value is not None:
-                put(self, name, units.size(value, f"limits.{name}", least=low))
-        if self.cpu is not None:
-            if isinstance(self.cpu, bool) or not isinstance(self.cpu, int | float):
-                raise SpecError(f"limits.cpu: a number of processors is needed, not {self.cpu!r}")
-            if not (0.01 <= self.cpu <= 4096 and math.isfinite(self.cpu)):
-                raise SpecError(f"limits.cpu: {self.cpu!r} is out of range; give 0.01 to 4096 processors")
-            put(self, "cpu", float(self.cpu))
-        if self.pids is not None:
-            units.count(self.pids, "limits.pids", most=1 << 20)
-        if self.open_files is not None:
-            units.count(self.open_files, "limits.open_files", least=8, most=1 << 20)
-        if self.wall is not None:
-            put(self, "wall", units.duration(self.wall, "limits.wall"))
+    def __init__(
+        self,
+        *,
+        memory: int | str | None = None,
+        cpu: float | None = None,
+        pids: int | None = None,
+        open_files: int | None = None,
+        file_size: int | str | None = None,
+        disk: int | str | None = None,
+        output: int | str | None = None,
+        wall: float | str | None = None,
+    ) -> None:
+        """Check and keep each bound; raises ``SpecError`` naming the one that makes no sense."""
+        put = partial(object.__setattr__, self)
+        put("memory", None if memory is None else units.size(memory, "limits.memory", least=4 << 20))
+        put("cpu", None if cpu is None else _processors(cpu))
+        put("pids", None if pids is None else units.count(pids, "limits.pids", most=1 << 20))
+        files = None if open_files is None else units.count(open_files, "limits.open_files", least=8, most=1 << 20)
+        put("open_files", files)
+        put("file_size", None if file_size is None else units.size(file_size, "limits.file_size", least=4096))
+        put("disk", None if disk is None else units.size(disk, "limits.disk", least=64 << 10))
+        put("output", None if output is None else units.size(output, "limits.output", least=0))
+        put("wall", None if wall is None else units.duration(wall, "limits.wall"))
 
     def over(self, base: Limits) -> Limits:
         """Give these limits with each missing one taken from ``base``."""
@@ -221,6 +225,14 @@ def _host_path(value: object, what: str) -> str:
     if not isinstance(value, str | Path) or not str(value):
         raise SpecError(f"{what}: a path of the host is needed, not {value!r:.80}")
     return str(Path(units.text(str(value), what)).absolute())
+
+
+def _processors(value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecError(f"limits.cpu: a number of processors is needed, not {value!r}")
+    if not 0.01 <= value <= 4096:  # noqa: PLR2004 - 10 ms of a second; more processors than Linux runs on
+        raise SpecError(f"limits.cpu: {value!r} is out of range; give 0.01 to 4096 processors")
+    return float(value)
 
 
 def _inside(path: str, folder: str) -> bool:

@@ -88,7 +88,9 @@ def make_spec(
         raise SpecError(f"network: level {level.name!r} does not allow {network.mode!r}; it allows: {allowed}")
     if policy.workspace.kind not in level.workspaces:
         allowed = ", ".join(sorted(level.workspaces))
-        raise SpecError(f"workspace: level {level.name!r} does not allow {policy.workspace.kind!r}; it allows: {allowed}")
+        raise SpecError(
+            f"workspace: level {level.name!r} does not allow {policy.workspace.kind!r}; it allows: {allowed}"
+        )
     for source in [m.source for m in policy.mounts] + [policy.workspace.source]:
         if source is not None and not os.path.lexists(source):
             raise SpecError(f"mount source {source} does not exist on the host")

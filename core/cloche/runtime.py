@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from cloche.enforcement import Enforcement, Guarantee
@@ -46,7 +46,7 @@ class Exit:
     out_of_memory: bool = False
     refused: bool = False
     detail: str = ""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
 
 
 class GuestProcess(ABC):
@@ -59,7 +59,7 @@ class GuestProcess(ABC):
 
     @abstractmethod
     async def wait(self) -> Exit:
-        """Wait for the end and give it. With ``linger`` unset, every descendant is gone by then. May be called often."""
+        """Wait for the end and give it. Unless it lingers, every descendant is gone by then. May be called often."""
 
     @abstractmethod
     async def signal(self, number: int) -> None:
@@ -69,7 +69,7 @@ class GuestProcess(ABC):
     async def kill(self) -> None:
         """End the program and all its descendants, daemonised ones included, and return when they are gone."""
 
-    async def resize(self, window: Window) -> None:
+    async def resize(self, window: Window) -> None:  # noqa: ARG002 - for those that override it
         """Set the terminal's size. Raises ``Unsupported`` where there are no terminals."""
         raise Unsupported("this runtime gives no terminals")
 
@@ -132,7 +132,7 @@ class Runtime(ABC):
     summary: ClassVar[str]
     """One line for tables."""
     strength: ClassVar[int]
-    """Orders candidates: 10 same kernel, no namespaces; 20 namespaces; 30 a language machine; 40 a kernel of its own."""
+    """Orders candidates: 10 no namespaces, 20 namespaces, 30 a language machine, 40 a kernel of its own."""
     guarantees: ClassVar[frozenset[Guarantee]]
     """What it can keep on a machine that has everything; ``enforcement`` says what it keeps here."""
 
@@ -151,5 +151,5 @@ class Runtime(ABC):
     async def create(self, spec: Spec) -> Instance:
         """Make an instance that keeps what ``enforcement(spec)`` says. Raises ``SpecError`` or ``StartError``."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - optional, and nothing is a fine answer
         """Give back what the runtime itself holds, when its host closes. There is nothing to give back by default."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Self
@@ -14,10 +13,11 @@ from cloche.enforcement import Enforcement
 from cloche.errors import NotFound, SpecError, StateError
 from cloche.events import EventType
 from cloche.job import AsyncJob, OnOutput
-from cloche.output import Collector, Ring, Sink, Stream
-from cloche.pipes import Input, Open, Reader, Stdin, checked_stdin, feed
-from cloche.runtime import Instance, Stdio
+from cloche.output import Collector, Ring, Sink
+from cloche.pipes import Open, Stdin, checked_stdin, feed
+from cloche.runtime import Instance
 from cloche.spec import ProcessSpec, Result, Spec, State, Window, check_env
+from cloche.streams import Streams
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,7 +32,14 @@ class AsyncSandbox:
     """A living box. Made by ``host.create``; leaving its ``with`` block deletes it."""
 
     def __init__(
-        self, host: AsyncHost, spec: Spec, runtime: str, instance: Instance, enforcement: Enforcement, tasks: Background
+        self,
+        host: AsyncHost,
+        spec: Spec,
+        instance: Instance,
+        *,
+        runtime: str,
+        enforcement: Enforcement,
+        tasks: Background,
     ) -> None:
         self.id = spec.id
         self.name = spec.name
@@ -101,7 +108,7 @@ class AsyncSandbox:
         bound = None if timeout is None else units.duration(timeout, "timeout")
         if isinstance(stdin, Open):
             raise SpecError("exec: stdin=OPEN needs a job to write to; use spawn")
-        spec = self._process_spec(args, env, cwd, tty, linger)
+        spec = self._process_spec(args, env, cwd, tty=tty, linger=linger)
         job = await self._launch(spec, stdin, Collector(), on_output)
         try:
             wall = self.spec.limits.wall
@@ -127,7 +134,7 @@ class AsyncSandbox:
         The last ``ring`` bytes of its output are kept for replay. With ``stdin=cloche.OPEN`` write to it by
         ``job.write``. The rest is as in ``exec``.
         """
-        spec = self._process_spec(args, env, cwd, tty, linger)
+        spec = self._process_spec(args, env, cwd, tty=tty, linger=linger)
         job = await self._launch(spec, stdin, Ring(units.size(ring, "ring")), None)
         self._tasks.start_soon(self._background, job)
         return job
@@ -205,7 +212,7 @@ class AsyncSandbox:
             raise StateError(f"can't {verb} sandbox {self.id}: it is {self.state}{why}, and must be {wanted}")
 
     def _process_spec(
-        self, args: tuple[str, ...], env: Mapping[str, str] | None, cwd: str | None, tty: bool | Window, linger: bool
+        self, args: tuple[str, ...], env: Mapping[str, str] | None, cwd: str | None, *, tty: bool | Window, linger: bool
     ) -> ProcessSpec:
         self._need("run a program in", State.RUNNING)
         window = (Window() if tty else None) if isinstance(tty, bool) else tty
@@ -217,50 +224,27 @@ class AsyncSandbox:
         merged = {**self.spec.env, **(env or {})}
         return ProcessSpec(args=args, env=merged, cwd=cwd or self._instance.workspace, window=window, linger=linger)
 
-    async def _launch(
-        self, spec: ProcessSpec, stdin: Stdin, sink: Sink, on_output: OnOutput | None
-    ) -> AsyncJob:
+    async def _launch(self, spec: ProcessSpec, stdin: Stdin, sink: Sink, on_output: OnOutput | None) -> AsyncJob:
         source = checked_stdin(stdin)
-        theirs: list[int] = []
-        outputs: dict[Stream, Reader] = {}
-        target: Input | None = None
+        streams = Streams(terminal=spec.window is not None, wants_input=source is not None)
         try:
-            stdio = Stdio()
-            if spec.window is None:
-                pipe_in = os.pipe2(os.O_CLOEXEC) if source is not None else (None, None)
-                if pipe_in[0] is not None:
-                    theirs.append(pipe_in[0])
-                    target = Input(pipe_in[1])
-                for stream in ("stdout", "stderr"):
-                    ours, given = os.pipe2(os.O_CLOEXEC)
-                    theirs.append(given)
-                    outputs[stream] = Reader(ours)
-                stdio = Stdio(pipe_in[0], theirs[-2], theirs[-1])
-            process = await self._instance.exec(spec, stdio)
+            process = await self._instance.exec(spec, streams.stdio)
         except BaseException:
-            for reader in outputs.values():
-                reader.close()
-            if target is not None:
-                target.close()
+            streams.close()
             raise
         finally:
-            for fd in theirs:
-                os.close(fd)
+            streams.handed_over()
         if process.terminal is not None:
-            outputs["stdout"] = Reader(process.terminal)
-            target = Input(os.dup(process.terminal))
+            streams.adopt(process.terminal)
         collects = isinstance(sink, Collector)
         job_id, self._next_job = f"{'x' if collects else 'j'}{self._next_job}", self._next_job + 1
         limit = self.spec.limits.output if collects else None
-        job = AsyncJob(
-            job_id, spec, process, sink=sink, outputs=outputs, stdin=target, output_limit=limit, on_output=on_output
-        )
+        job = AsyncJob(job_id, spec, process, sink=sink, streams=streams, output_limit=limit, on_output=on_output)
         self._jobs[job_id] = job
         job.pump(self._tasks)
-        if target is not None and source is not None and not isinstance(source, Open):
-            data = source.encode() if isinstance(source, str) else source
-            if not (isinstance(data, bytes) and _written_at_once(target, data, keep=spec.window is not None)):
-                self._tasks.start_soon(feed, target, data)
+        rest = streams.write_at_once(source, keep_open=spec.window is not None)
+        if rest is not None and streams.stdin is not None:
+            self._tasks.start_soon(feed, streams.stdin, rest or source)
         return job
 
     async def _background(self, job: AsyncJob) -> None:
@@ -291,9 +275,14 @@ class AsyncSandbox:
         if what == "lifetime":
             await anyio.sleep(bound)
         else:
-            while (left := self._used + bound - time.monotonic()) > 0 or any(j.running for j in self._jobs.values()):
-                await anyio.sleep(max(left, bound / 4, 0.01))
+            while (left := self._idle_left(bound)) > 0:  # noqa: ASYNC110 - time passing is what it waits for
+                await anyio.sleep(left)
         await self._stop(f"limit:{what}")
+
+    def _idle_left(self, bound: float) -> float:
+        if any(job.running for job in self._jobs.values()):
+            self._used = time.monotonic()
+        return self._used + bound - time.monotonic()
 
     async def _stop(self, reason: str) -> None:
         if self.state is State.STOPPED:
@@ -304,11 +293,3 @@ class AsyncSandbox:
         with anyio.CancelScope(shield=True):
             await self._instance.kill()
         self._host.emit(EventType.STOPPED, self, reason=reason)
-
-
-def _written_at_once(target: Input, data: bytes, *, keep: bool) -> bool:
-    """Write a small input without a task of its own; a terminal stays open for more."""
-    done = target.write_ready(data) == len(data) if data else True
-    if done and not keep:
-        target.close()
-    return done

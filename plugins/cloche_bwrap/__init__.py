@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cloche import Runtime, hookimpl
-
 from cloche_bwrap.runtime import BwrapRuntime
 
 

@@ -21,10 +21,9 @@ from cloche import (
     Unenforced,
     reachable,
 )
-from cloche_native import agent as wire
-
 from cloche_bwrap import binary, etc
 from cloche_bwrap.staging import Staging
+from cloche_native import agent as wire
 
 INIT = "/.cloche"
 HOST_DEV = "/.dev"
@@ -124,7 +123,7 @@ class BwrapRuntime(AgentRuntime):
 
 
 def system_args(root: Path) -> list[str]:
-    """Give the arguments that show the top-level folders of ``root`` read-only, keeping symbolic links (merged /usr)."""
+    """Give the arguments that show the top-level folders of ``root`` read-only, keeping symbolic links."""
     names = [Path(p).name for p in SYSTEM] if root == Path("/") else sorted(set(os.listdir(root)) - set(OWN))
     out: list[str] = []
     for name in names:

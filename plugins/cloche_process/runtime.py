@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,6 @@ from cloche import (
     Guarantee,
     Kept,
     Launch,
-    Partial,
     Seat,
     Spec,
     SpecError,
@@ -22,7 +22,6 @@ from cloche import (
     reachable,
 )
 from cloche_native import agent as wire
-
 from cloche_process.paths import etc_files, system_folders
 
 SCOPES_SINCE = 6  # Landlock ABI with signal and abstract-socket scopes, Linux 6.12 (landlock(7))
@@ -69,11 +68,12 @@ class ProcessRuntime(AgentRuntime):
         rules = [(execute, path) for path in system_folders()] + [(read, path) for path in etc_files()]
         rules += [(write, f"/dev/{name}") for name in ("null", "zero", "full", "random", "urandom")]
         rules += [((execute if m.read_only else execute | write), m.source) for m in spec.mounts]
+        cleanup: tuple[Callable[[], object], ...] = ()
         if spec.workspace.source is not None:
-            folder, cleanup = Path(spec.workspace.source), ()
+            folder = Path(spec.workspace.source)
         else:
             folder = self.temp_folder(spec, seat)
-            cleanup = (lambda: self.drop_folder(folder),)
+            cleanup = (partial(self.drop_folder, folder),)
         rules.append((execute | write, str(folder)))
         parts = wire.Landlock.FS
         if native.landlock_abi() >= SCOPES_SINCE:

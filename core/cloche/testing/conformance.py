@@ -93,9 +93,7 @@ class RuntimeConformance(GuaranteeTests):
         done = box.exec("printf", "%s|", *nasty)
         assert done.text == "".join(f"{a}|" for a in nasty)
 
-    def test_the_environment_is_built_from_nothing(
-        self, box: cloche.Sandbox, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_environment_is_built_from_nothing(self, box: cloche.Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CLOCHE_TEST_SECRET", "leak")
         done = box.exec("env", env={"GIVEN": "yes"})
         assert "GIVEN=yes" in done.text.splitlines()

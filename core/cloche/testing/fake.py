@@ -42,7 +42,7 @@ class FakeProcess(GuestProcess):
     async def wait(self) -> Exit:
         """Wait for the end and give it."""
         await self._ended.wait()
-        assert self._end is not None  # noqa: S101 - set before the event
+        assert self._end is not None
         return self._end
 
     async def signal(self, number: int) -> None:

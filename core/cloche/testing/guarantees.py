@@ -32,9 +32,11 @@ class GuaranteeTests:
 
     def test_no_descriptor_of_the_host_is_inherited(self, box: cloche.Sandbox) -> None:
         kept = os.open("/etc/hostname", os.O_RDONLY)
-        os.set_inheritable(kept, True)
+        os.set_inheritable(kept, True)  # noqa: FBT003 - os takes it no other way
         try:
-            done = box.exec("/bin/sh", "-c", "for n in 3 4 5 6 7 8 9 10 11 12 13 14 15; do (: <&$n) 2>/dev/null && echo $n; done")
+            done = box.exec(
+                "/bin/sh", "-c", "for n in 3 4 5 6 7 8 9 10 11 12 13 14 15; do (: <&$n) 2>/dev/null && echo $n; done"
+            )
         finally:
             os.close(kept)
         assert done.text == ""
@@ -60,7 +62,9 @@ class GuaranteeTests:
         secret.chmod(0o666)
         for parent in tmp_path.parents[:2]:
             parent.chmod(0o755)
-        tried = box.exec("/bin/sh", "-c", f"cat {secret}; echo changed > {secret}; echo new > {tmp_path}/new; rm {secret}")
+        tried = box.exec(
+            "/bin/sh", "-c", f"cat {secret}; echo changed > {secret}; echo new > {tmp_path}/new; rm {secret}"
+        )
         assert b"of the host" not in tried.stdout
         assert (secret.read_text(), sorted(p.name for p in tmp_path.iterdir())) == ("of the host", ["secret"])
         for place in ("/", "/usr/", "/etc/", "/usr/bin/"):
