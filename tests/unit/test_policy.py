@@ -63,7 +63,7 @@ def test_a_bad_work_folder_is_refused(arguments: tuple[Any, ...]) -> None:
 
 
 def test_limits_take_text_and_give_numbers() -> None:
-    limits = Limits(memory="512M", wall="2m", cpu=1, output=0)  # type: ignore[arg-type]
+    limits = Limits(memory="512M", wall="2m", cpu=1, output=0)
     assert (limits.memory, limits.wall, limits.cpu, limits.output) == (512 << 20, 120.0, 1.0, 0)
     assert limits.asked() == {"memory", "wall", "cpu", "output"}
 
