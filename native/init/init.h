@@ -1,0 +1,134 @@
+/* What the files of cloche-init share. See serve.c for the theory of operation. */
+
+#ifndef CLO_INIT_H
+#define CLO_INIT_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* so this header comes first */
+#endif
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "wire.h"
+
+enum { CLO_PASSED_MAX = 3 };
+
+/* The descriptors that cloche-init and its shepherds hold; none is ever a guest's. -1: not there. */
+struct clo_box {
+    int control;   /* the wire to the host */
+    int signals;   /* signalfd of SIGCHLD: each process polls it for its own */
+    int proc;      /* /proc as setup left it: what is mounted over it later does not count */
+    int null;      /* the box's /dev/null */
+    int terminals; /* the box's devpts */
+    int ruleset;   /* the Landlock ruleset */
+    struct clo_setup setup;
+};
+
+/* Why a setup failed: an errno and "what: detail". */
+struct clo_failure {
+    int error;
+    char what[512];
+};
+
+/* One packet from the host. */
+struct clo_packet {
+    struct clo_head head;
+    const char *body;
+    size_t size;
+    int fds[CLO_PASSED_MAX];
+    int count;
+    bool lost; /* descriptors did not fit under this process's limit */
+    void *map; /* the body's memfd, mapped */
+};
+
+/* main.c */
+bool clo_number(const char *text, int *number);
+int clo_own_descriptors(int socket);
+
+/* serve.c */
+int clo_serve(int control);
+
+/* control.c: sending blocks until the host takes it; -errno when it is gone. */
+int clo_send(int control, enum clo_msg type, uint32_t id, const void *body, size_t size, int fd);
+int clo_send_refused(int control, uint32_t id, int error, enum clo_stage stage);
+/* 1 with a packet, which clo_packet_free must be given; 0 when the host has hung up; -errno. */
+int clo_receive(int control, char *buffer, struct clo_packet *packet);
+void clo_packet_free(struct clo_packet *packet);
+
+/* setup.c */
+int clo_fail(struct clo_failure *failure, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int clo_setup(struct clo_box *box, struct clo_failure *failure);
+
+/* mounts.c */
+int clo_mount_all(const struct clo_setup *setup, struct clo_failure *failure);
+int clo_make_read_only(const char *path);
+int clo_detach(const char *path);
+
+/* landlock.c: the ruleset's descriptor, -1 when none is asked for, or -2 with the failure filled in. */
+int clo_landlock_ruleset(const struct clo_setup *setup, struct clo_failure *failure);
+
+/* tree.c: the processes below this one. Only direct children are sure not to be recycled process ids; for deeper ones
+ * that would take the kernel handing out every other id between two system calls of ours, as ids go round. */
+enum { CLO_TREE_MAX = 65536, CLO_PID_LIMIT = 4194304 };
+enum clo_verdict { CLO_TAKE, CLO_PASS, CLO_SKIP }; /* list it; only what is below it; neither */
+struct clo_tree {
+    int proc;
+    bool scan;                                               /* the kernel lists no children: read every parent */
+    enum clo_verdict (*judge)(const void *whose, pid_t pid); /* NULL takes all */
+    const void *whose;
+    bool full, blind;                                        /* the last walk met too many; could not read /proc */
+    pid_t highest;                                           /* of those marked */
+    size_t count, marks;                                     /* in list; ever marked */
+    pid_t list[CLO_TREE_MAX];
+    uint64_t met[CLO_PID_LIMIT / 64], marked[CLO_PID_LIMIT / 64]; /* in this walk; signalled since the start */
+};
+bool clo_tree_can_list(int proc);
+/* `tree` is static memory, so all zero the first time. */
+void clo_tree_start(struct clo_tree *tree, int proc, enum clo_verdict (*judge)(const void *, pid_t), const void *whose);
+/* Lists what is there now; a tree that changes meanwhile may hide some. */
+void clo_tree_walk(struct clo_tree *tree);
+/* One signal to each that is listed. */
+void clo_tree_signal(const struct clo_tree *tree, int signal);
+/* Sends SIGSTOP until a whole walk finds nobody new and nobody running: 0, or -EBUSY after about two seconds. */
+int clo_tree_stop(struct clo_tree *tree);
+/* Whether clo_tree_stop or clo_tree_kill has met this process. */
+bool clo_tree_has_met(const struct clo_tree *tree, pid_t pid);
+/* One round of killing: how many were still there. Processes take their time to die, so one round is not enough. */
+size_t clo_tree_kill(struct clo_tree *tree);
+
+/* shepherd.c */
+struct clo_order {
+    uint32_t type; /* CLO_MSG_SIGNAL, CLO_MSG_KILL, CLO_MSG_RESIZE */
+    uint32_t a, b;
+};
+struct clo_job {
+    uint32_t id, nproc; /* nproc: RLIMIT_NPROC, when limited */
+    struct clo_exec exec;
+    struct clo_packet *packet; /* holds what exec points into, and the passed descriptors */
+    int orders;                /* pipe of struct clo_order from cloche-init; its end means that cloche-init is gone */
+};
+_Noreturn void clo_shepherd(const struct clo_box *box, struct clo_tree *tree, const struct clo_job *job);
+
+/* program.c */
+struct clo_start {
+    const struct clo_box *box;
+    const struct clo_job *job;
+    char **argv, **env;
+    int stdio[3];
+    bool terminal;
+    int error; /* 0, or the errno that stopped it at `stage` */
+    uint32_t stage;
+};
+pid_t clo_start_program(struct clo_start *start);
+
+/* probe.c */
+_Noreturn void clo_probe(void);
+
+/* janitor.c */
+int clo_janitor(int commands);
+
+#endif

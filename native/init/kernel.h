@@ -1,0 +1,58 @@
+/* Kernel interfaces that the C library or its headers may be too old to name. System call numbers from 424 on are the
+ * same on every architecture; the constants are those of the uapi headers of Linux 6.18. */
+
+#ifndef CLO_KERNEL_H
+#define CLO_KERNEL_H
+
+#include <stdint.h>
+#include <sys/syscall.h>
+
+#ifndef SYS_open_tree
+#define SYS_open_tree 428
+#endif
+#ifndef SYS_move_mount
+#define SYS_move_mount 429
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#define SYS_landlock_add_rule 445
+#define SYS_landlock_restrict_self 446
+#endif
+
+/* Names of our own: some of these are in <sys/mount.h>, some in <linux/mount.h>, and the two cannot be mixed. */
+enum {
+    CLO_OPEN_TREE_CLONE = 1,
+    CLO_MOVE_MOUNT_EMPTY_PATH = 4,
+    CLO_MOUNT_ATTR_RDONLY = 1
+};
+
+struct clo_mount_attr {
+    uint64_t set, clear, propagation, userns;
+};
+
+struct clo_open_how {
+    uint64_t flags, mode, resolve;
+};
+
+/* Landlock, landlock(7). An older kernel takes the longer struct when what it does not know is zero. */
+enum { CLO_LANDLOCK_VERSION = 1, CLO_LANDLOCK_PATH_BENEATH = 1 };
+
+struct clo_landlock_ruleset {
+    uint64_t fs, net, scope;
+};
+
+struct clo_landlock_path {
+    uint64_t access;
+    int32_t parent;
+} __attribute__((packed));
+
+#endif

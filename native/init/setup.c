@@ -1,0 +1,98 @@
+/* What is applied once, before any guest runs. The first thing that fails ends it all. */
+
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int clo_fail(struct clo_failure *failure, int error, const char *format, ...)
+{
+    va_list values;
+    int used;
+
+    va_start(values, format);
+    used = vsnprintf(failure->what, sizeof failure->what, format, values);
+    va_end(values);
+    if (used > 0 && (size_t)used < sizeof failure->what)
+        snprintf(failure->what + used, sizeof failure->what - (size_t)used, ": %s", strerror(error));
+    failure->error = error;
+    return -1;
+}
+
+/* Without PID 1's nature or a subreaper's, processes whose parent dies would go where they cannot be killed. */
+static int become_reaper(uint32_t flags, struct clo_failure *failure)
+{
+    if (flags & CLO_SETUP_REAPER)
+        return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) ? clo_fail(failure, errno, "reaper: prctl") : 0;
+    return getpid() == 1 ? 0 : clo_fail(failure, EINVAL, "reaper: neither PID 1 nor asked to be a subreaper");
+}
+
+static int set_hostname(struct clo_view name, struct clo_failure *failure)
+{
+    if (!name.size || sethostname(name.data, name.size) == 0)
+        return 0;
+    return clo_fail(failure, errno, "hostname: %.*s", (int)name.size, name.data);
+}
+
+/* Opens what later stands for /proc, /dev/null and /dev/pts, before any guest can put something else there. */
+static int open_own(struct clo_box *box, struct clo_failure *failure)
+{
+    struct stat status;
+
+    box->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (box->proc < 0 || !clo_tree_can_list(box->proc))
+        return clo_fail(failure, errno, "proc: /proc does not show the processes of the box");
+    box->null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (box->null >= 0 && (fstat(box->null, &status) || !S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3)))
+        return clo_fail(failure, EINVAL, "dev: /dev/null is not the null device");
+    box->terminals = open("/dev/pts", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return 0;
+}
+
+/* Empties all five capability sets; the bounding set while it still may. */
+static int drop_capabilities(struct clo_failure *failure)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {0};
+
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+        return clo_fail(failure, errno, "drop: ambient set");
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+            return clo_fail(failure, errno, "drop: capability %d of the bounding set", cap);
+    return syscall(SYS_capset, &head, none) ? clo_fail(failure, errno, "drop: capset") : 0;
+}
+
+/* The mount that this program came from: a guest that could open it could look for ways to harm the next start. */
+static int hide_init(struct clo_failure *failure)
+{
+    return clo_detach("/.cloche") ? clo_fail(failure, errno, "hide-init: /.cloche") : 0;
+}
+
+int clo_setup(struct clo_box *box, struct clo_failure *failure)
+{
+    const struct clo_setup *setup = &box->setup;
+
+    if (become_reaper(setup->flags, failure) || set_hostname(setup->hostname, failure)
+        || clo_mount_all(setup, failure))
+        return -1;
+    if (setup->flags & CLO_SETUP_HIDE_INIT && hide_init(failure))
+        return -1;
+    if (setup->flags & CLO_SETUP_ROOT_RO && clo_make_read_only("/"))
+        return clo_fail(failure, errno, "root-ro: /");
+    if (open_own(box, failure))
+        return -1;
+    if (setup->flags & CLO_SETUP_DROP && drop_capabilities(failure))
+        return -1;
+    box->ruleset = clo_landlock_ruleset(setup, failure);
+    return box->ruleset == -2 ? -1 : 0;
+}
