@@ -3,7 +3,7 @@
 A group bounds a whole box: memory with swap, processes, CPU time; it freezes and kills it, and says what it used.
 Which version is used is found by making a group, never by reading a version number. All groups lie in a folder
 ``cloche``: in version 1 below the group this process is in, in version 2 below the nearest ancestor that may have
-them; so whatever bounds this process bounds its boxes too. That folder stays, empty.
+them; so whatever bounds this process bounds its boxes too. The folder is made when needed and goes with the pool.
 
 Needs Linux 4.13 for version 1, 5.14 (cgroup.kill) for version 2.
 """
@@ -11,6 +11,7 @@ Needs Linux 4.13 for version 1, 5.14 (cgroup.kill) for version 2.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Group", "Hierarchy", "Pool", "detect"]
 
+_MAKE_TRIES = 4
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
 
 
@@ -52,7 +54,7 @@ class Hierarchy:
         made: list[str] = []
         try:
             for folder in group.folders:
-                os.mkdir(folder)
+                self._make(folder)
                 made.append(folder)
             group.update(memory=memory, swap=swap, pids=pids, cpu=cpu)
         except OSError:
@@ -60,6 +62,32 @@ class Hierarchy:
                 remove(folder)
             raise
         return group
+
+    def tidy(self) -> None:
+        """Remove the folders ``cloche`` if they are empty; another process may have groups in them."""
+        for parent in dict.fromkeys(self.parents.values()):
+            try:
+                os.rmdir(parent)
+            except OSError as error:
+                if error.errno not in (errno.EBUSY, errno.ENOENT):
+                    raise
+
+    def _make(self, folder: str) -> None:
+        for _ in range(_MAKE_TRIES):
+            try:
+                os.mkdir(folder)
+            except FileNotFoundError:  # no parent yet, or another process has just tidied it away
+                self._prepare()
+            else:
+                return
+        raise FileNotFoundError(errno.ENOENT, "the control group's parent does not stay", folder)
+
+    def _prepare(self) -> None:
+        for parent in dict.fromkeys(self.parents.values()):
+            if self.version == 1:
+                os.makedirs(parent, exist_ok=True)
+            else:
+                prepare_v2(parent)
 
 
 class Pool:
@@ -105,27 +133,19 @@ class Pool:
             spare, self._spare = self._spare, []
         for group in spare:
             group.delete()
+        self._hierarchy.tidy()
 
 
 def detect() -> Hierarchy | None:
     """Find where groups that bound memory, processes and CPU time can be made, by making one; None where they can't."""
-    for parent in parents_v2():
-        found = Hierarchy(2, dict.fromkeys(CONTROLLERS_V2, parent))
+    candidates = [Hierarchy(2, dict.fromkeys(CONTROLLERS_V2, parent)) for parent in parents_v2()]
+    version_1 = parents_v1()
+    if version_1 is not None:
+        candidates.append(Hierarchy(1, version_1))
+    for candidate in candidates:
         with contextlib.suppress(OSError):
-            prepare_v2(parent)
-            _probe(found)
-            return found
-    parents = parents_v1()
-    if parents is not None:
-        with contextlib.suppress(OSError):
-            for parent in parents.values():
-                os.makedirs(parent, exist_ok=True)
-            found = Hierarchy(1, parents)
-            _probe(found)
-            return found
+            name = f"probe-{os.getpid()}-{time.monotonic_ns()}"
+            candidate.create(name, memory=1 << 24, pids=8, cpu=1.0).delete()
+            candidate.tidy()
+            return candidate
     return None
-
-
-def _probe(hierarchy: Hierarchy) -> None:
-    group = hierarchy.create(f"probe-{os.getpid()}-{time.monotonic_ns()}", memory=1 << 24, pids=8, cpu=1.0)
-    group.delete()

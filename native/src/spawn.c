@@ -78,13 +78,16 @@ static int join_cgroups(struct clo_spawn *spawn) {
     return 0;
 }
 
-/* Every source is first copied above all targets, so that no target overwrites a source still to come. */
+/* Every source is first copied above all targets, so that no target overwrites a source still to come; and looked at
+ * before that, as a copy could land on the number of a source that is closed. */
 static int map_descriptors(struct clo_spawn *spawn) {
     const int32_t *fds = spawn->fds;
     uint32_t count = spawn->n_fds;
     unsigned free_from = 0;
     int copies[FDS_MAX];
     int above = count ? fds[2 * count - 2] + 1 : 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (fcntl(fds[2 * i + 1], F_GETFD) < 0) return failed(spawn, CLO_STEP_DESCRIPTORS, i);
     for (uint32_t i = 0; i < count; i++) {
         copies[i] = fcntl(fds[2 * i + 1], F_DUPFD_CLOEXEC, above);
         if (copies[i] < 0) return failed(spawn, CLO_STEP_DESCRIPTORS, i);
