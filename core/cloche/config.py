@@ -4,13 +4,13 @@
 
     [host]
     default_isolation = "enhanced"
-    runtime = "bwrap"                 # instead of the level's own preference
+    runtime = "microvm"               # instead of the level's own preference
     uid_base = 200000                 # a host run as root gives each sandbox a user of its own:
     uid_count = 65536                 #   uid_base to uid_base + uid_count - 1
-    blocked_plugins = ["process"]     # these are not even imported
+    blocked_plugins = ["other"]       # these are not even imported
 
-    [plugins.bwrap]                   # handed to the plugin of that name in cloche_configure
-    path = "/usr/bin/bwrap"
+    [plugins.microvm]                 # handed to the plugin of that name in cloche_configure
+    image = "/srv/guest.img"
 
 Looked for in this order; the first that exists is taken alone, nothing is merged: what the caller gives,
 ``$CLOCHE_CONFIG``, ``$XDG_CONFIG_HOME/cloche/cloche.toml`` (``~/.config`` when unset), ``/etc/cloche/cloche.toml``.
