@@ -6,41 +6,43 @@ their contracts.
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
-from cloche.agent import AgentInstance
-from cloche.agent_runtime import AgentRuntime
-from cloche.blocking import Host, Job, Sandbox
-from cloche.config import Config
-from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, Unenforced
-from cloche.errors import (
-    ClocheError,
-    GuestFailed,
-    LimitExceeded,
-    NotFound,
-    PluginError,
-    RuntimeUnavailable,
-    SandboxError,
-    SpecError,
-    StartError,
-    StateError,
-    Unenforceable,
-    Unsupported,
-)
-from cloche.events import Event, EventType
-from cloche.hookspecs import hookimpl
-from cloche.host import AsyncHost
-from cloche.job import AsyncJob
-from cloche.launch import Launch
-from cloche.machine import reachable, state_folder
-from cloche.output import Chunk
-from cloche.pipes import OPEN
-from cloche.plugins import PluginRecord, Plugins
-from cloche.policy import IsolationLevel, Limits, Mount, Network, Policy, Workspace
-from cloche.runtime import Exit, GuestProcess, Instance, Runtime, Stdio
-from cloche.sandbox import AsyncSandbox
-from cloche.spec import ProcessSpec, Result, Spec, State, Usage, Violation, Window
-from cloche.uids import Seat
+if TYPE_CHECKING:
+    from cloche.agent import AgentInstance
+    from cloche.agent_runtime import AgentRuntime
+    from cloche.blocking import Host, Job, Sandbox
+    from cloche.config import Config
+    from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, Unenforced
+    from cloche.errors import (
+        ClocheError,
+        GuestFailed,
+        LimitExceeded,
+        NotFound,
+        PluginError,
+        RuntimeUnavailable,
+        SandboxError,
+        SpecError,
+        StartError,
+        StateError,
+        Unenforceable,
+        Unsupported,
+    )
+    from cloche.events import Event, EventType
+    from cloche.hookspecs import hookimpl
+    from cloche.host import AsyncHost
+    from cloche.job import AsyncJob
+    from cloche.launch import Launch
+    from cloche.machine import reachable, state_folder
+    from cloche.output import Chunk
+    from cloche.pipes import OPEN
+    from cloche.plugins import PluginRecord, Plugins
+    from cloche.policy import IsolationLevel, Limits, Mount, Network, Policy, Workspace
+    from cloche.runtime import Check, Exit, GuestProcess, Instance, Runtime, Stdio
+    from cloche.sandbox import AsyncSandbox
+    from cloche.spec import ProcessSpec, Result, Spec, State, Usage, Violation, Window
+    from cloche.uids import Seat
 
 __version__ = "0.1.0"
 
@@ -51,6 +53,7 @@ __all__ = [
     "AsyncHost",
     "AsyncJob",
     "AsyncSandbox",
+    "Check",
     "Chunk",
     "ClocheError",
     "Config",
@@ -104,11 +107,52 @@ __all__ = [
     "state_folder",
 ]
 
+_HOME: Final = {
+    "agent": ("AgentInstance",),
+    "agent_runtime": ("AgentRuntime",),
+    "blocking": ("Host", "Job", "Sandbox"),
+    "config": ("Config",),
+    "enforcement": ("Enforced", "Enforcement", "Guarantee", "Kept", "Partial", "Unenforced"),
+    "errors": (
+        "ClocheError", "GuestFailed", "LimitExceeded", "NotFound", "PluginError", "RuntimeUnavailable", "SandboxError",
+        "SpecError", "StartError", "StateError", "Unenforceable", "Unsupported",
+    ),
+    "events": ("Event", "EventType"),
+    "hookspecs": ("hookimpl",),
+    "host": ("AsyncHost",),
+    "job": ("AsyncJob",),
+    "launch": ("Launch",),
+    "machine": ("reachable", "state_folder"),
+    "output": ("Chunk",),
+    "pipes": ("OPEN",),
+    "plugins": ("PluginRecord", "Plugins"),
+    "policy": ("IsolationLevel", "Limits", "Mount", "Network", "Policy", "Workspace"),
+    "runtime": ("Check", "Exit", "GuestProcess", "Instance", "Runtime", "Stdio"),
+    "sandbox": ("AsyncSandbox",),
+    "spec": ("ProcessSpec", "Result", "Spec", "State", "Usage", "Violation", "Window"),
+    "uids": ("Seat",),
+}  # fmt: skip
+_MODULE: Final = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for when it is first asked for: all of it takes 50 ms, `cloche --help` needs none."""
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"cloche.{_MODULE[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 def run(*args: str, **options: Any) -> Result:  # noqa: ANN401 - the options are those of Host.run, checked there
     """Run one program in a sandbox of its own and give how it ended; options are those of ``Host.run``.
 
     It opens a host for this one call. A program that runs many keeps a ``Host``.
     """
+    from cloche.blocking import Host  # noqa: PLC0415 - see __getattr__
+
     with Host() as host:
         return host.run(*args, **options)

@@ -11,7 +11,7 @@ worker thread once per host, before any other method of the runtime, and may tak
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -47,6 +47,20 @@ class Exit:
     refused: bool = False
     detail: str = ""
     usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of ``cloche doctor``.
+
+    ``ok``: it works, it does not, or (``None``) it is good to know and nothing depends on it. ``found`` says what is
+    so, ``fix`` what would make it work; both in words of a person who runs the machine.
+    """
+
+    name: str
+    ok: bool | None
+    found: str
+    fix: str = ""
 
 
 class GuestProcess(ABC):
@@ -150,6 +164,15 @@ class Runtime(ABC):
     @abstractmethod
     async def create(self, spec: Spec) -> Instance:
         """Make an instance that keeps what ``enforcement(spec)`` says. Raises ``SpecError`` or ``StartError``."""
+
+    def checks(self) -> Sequence[Check]:
+        """Give what ``cloche doctor`` shows of this runtime, what it stands on first.
+
+        By default the one answer of ``unavailable``, which was asked before. Runs in no event loop and may take some
+        seconds to try things for real.
+        """
+        reason = self.unavailable()
+        return [Check("can make a box", reason is None, reason or "yes")]
 
     def close(self) -> None:  # noqa: B027 - optional, and nothing is a fine answer
         """Give back what the runtime itself holds, when its host closes. There is nothing to give back by default."""
