@@ -1,11 +1,13 @@
 """Every hook of cloche. A plugin is a module or object with functions of these names marked ``@cloche.hookimpl``.
 
-Names tell the kind: ``cloche_<plural noun>`` provides things and is called once, when the host loads its plugins;
+Names tell the kind: ``cloche_<plural noun>`` provides things and is called once, when the host loads its plugins
+(``cloche_commands``: when a command line asks for them);
 ``cloche_<verb>_<noun>`` decides, and the first answer that is not ``None`` counts; ``cloche_<noun>_<participle>``
 observes and its answer is ignored. No hook is called per event.
 
-An implementation may leave out arguments it does not need. One that raises or gives the wrong kind of thing is
-recorded, its plugin is unregistered and shown by ``cloche plugins``; the host goes on without it.
+An implementation may leave out arguments it does not need. It is a plain function: not async, and no wrapper around
+others'. One that raises or gives the wrong kind of thing is recorded, its plugin is unregistered and shown by
+``cloche plugins``; the host goes on without it.
 """
 
 from __future__ import annotations

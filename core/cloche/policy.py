@@ -138,7 +138,7 @@ class Limits:
 class IsolationLevel:
     """A named set of guarantees plus policy defaults; never names a runtime.
 
-    ``syscalls`` names a filter profile (``cloche_native.seccomp_profiles()`` lists what exists);
+    ``syscalls`` names a profile of the static filter (those of ``cloche_native`` are named as the bundled levels);
     ``networks`` and ``workspaces`` are what a policy at this level may ask for.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from cloche import Guarantee, IsolationLevel, Limits, Network, Spec, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 LIMITS = Limits(
     memory=256 << 20, cpu=1, pids=32, open_files=64, file_size=1 << 20, disk=1 << 20, output=1 << 20, wall=5
@@ -36,6 +37,7 @@ def make_spec(make_level: Callable[[str], IsolationLevel]) -> Callable[..., Spec
         *,
         guarantees: frozenset[Guarantee] = frozenset({Guarantee.PROCESS}),
         workspace: Workspace = Workspace(),  # noqa: B008 - frozen
+        metadata: Mapping[str, str] = MappingProxyType({}),
     ) -> Spec:
         return Spec(
             id="abc",
@@ -45,6 +47,7 @@ def make_spec(make_level: Callable[[str], IsolationLevel]) -> Callable[..., Spec
             network=Network(),
             limits=LIMITS,
             workspace=workspace,
+            metadata=metadata,
         )
 
     return make
