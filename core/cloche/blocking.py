@@ -144,11 +144,16 @@ class Sandbox:
         stdin: Stdin = None,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        timeout: float | str | None = None,
         tty: bool | Window = False,
         linger: bool = False,
         ring: int | str = RING_SIZE,
+        lossless: bool = False,
     ) -> Job:
-        call = partial(self._inner.spawn, *args, stdin=stdin, env=env, cwd=cwd, tty=tty, linger=linger, ring=ring)
+        call = partial(
+            self._inner.spawn, *args, stdin=stdin, env=env, cwd=cwd, timeout=timeout, tty=tty, linger=linger,
+            ring=ring, lossless=lossless,
+        )  # fmt: skip
         return Job(self._portal.call(call), self._portal)
 
     def jobs(self) -> list[Job]:
@@ -323,7 +328,8 @@ def _drive(portal: BlockingPortal, source: AsyncIterator[T]) -> Iterator[T]:
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:
-            portal.call(close)
+            with contextlib.suppress(RuntimeError):  # the host is closed, or this call was interrupted and still runs
+                portal.call(close)
 
 
 def _share_docstrings() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal as signals
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 
+from cloche import units
 from cloche.errors import SpecError, StateError, Unsupported
-from cloche.output import Chunk, Collector, Ring, Sink, Stream
-from cloche.pipes import Reader
+from cloche.output import Chunk, Collector, Lines, Ring, Sink, Stream
+from cloche.pipes import Reader, Source, as_bytes, feed
 from cloche.runtime import Exit, GuestProcess
 from cloche.spec import ProcessSpec, Result, Window
 from cloche.streams import Streams
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from cloche.host import Background
 
 OnOutput = Callable[[Chunk], object]
+SEQ_MAX = (1 << 63) - 1
+DRAIN_MAX = 2 << 20  # a pipe holds at most 1 MiB; a lingering writer must not keep us
 
 
 class AsyncJob:
@@ -52,7 +55,7 @@ class AsyncJob:
         self._detail = ""
         self._began = time.monotonic()
         self._ended = anyio.Event()
-        self._callback_error: Exception | None = None
+        self._error: BaseException | None = None
         self._scopes: list[anyio.CancelScope] = []
 
     @property
@@ -80,7 +83,7 @@ class AsyncJob:
         """Give the same as ``output`` in lists of whatever is there, which is faster for much output."""
         if not isinstance(self._sink, Ring):
             raise StateError("the output of an exec is in its result; use spawn to follow a program live")
-        return self._sink.batches(since)
+        return self._sink.batches(units.count(since, "since", least=0, most=SEQ_MAX))
 
     async def held(self) -> list[Chunk]:
         """Give what is in the ring now."""
@@ -88,22 +91,18 @@ class AsyncJob:
 
     async def lines(self, stream: Stream | None = None) -> AsyncIterator[str]:
         """Give the output line by line without line ends, of both streams or of one; bad UTF-8 becomes U+FFFD."""
-        rest: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
-        async for chunk in self.output():
-            if stream is not None and chunk.stream != stream:
-                continue
-            *whole, rest[chunk.stream] = (rest[chunk.stream] + chunk.data).split(b"\n")
-            for line in whole:
-                yield line.decode("utf-8", "replace").removesuffix("\r")
-        for line in rest.values():
-            if line:
-                yield line.decode("utf-8", "replace")
+        lines = Lines(stream)
+        async for batch in self.batches():
+            for line in lines.feed(batch):
+                yield line
+        for line in lines.last():
+            yield line
 
     async def write(self, data: bytes | str) -> None:
         """Write to its standard input (or terminal), waiting while it is full. A closed one raises ``StateError``."""
         if self._streams.stdin is None:
             raise StateError(f"job {self.id} has no open standard input; spawn it with stdin=cloche.OPEN")
-        await self._streams.stdin.write(data.encode() if isinstance(data, str) else data)
+        await self._streams.stdin.write(as_bytes(data, "write"))
 
     async def close_stdin(self) -> None:
         """Close its standard input, so that it reads the end of file. Harmless when repeated."""
@@ -112,14 +111,16 @@ class AsyncJob:
 
     async def signal(self, number: int | str) -> None:
         """Send a signal, by number or by name (``"TERM"``, ``"SIGINT"``), to the program itself."""
+        value = signal_number(number)
         if self.running:
-            await self._process.signal(signal_number(number))
+            await self._process.signal(value)
 
     async def kill(self) -> None:
         """End the program and all its descendants, and return when they are gone. Harmless when repeated."""
         if self.running:
-            self._cause = self._cause or "killed"
+            self.fail("killed", "it was killed by request")
             await self._process.kill()
+            await self._ended.wait()
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of its terminal. Raises ``Unsupported`` if it has none."""
@@ -136,6 +137,12 @@ class AsyncJob:
             self._scopes.append(scope)
             tasks.start_soon(self._pump, stream, reader, scope)
 
+    def feed(self, tasks: Background, source: Source) -> None:
+        """Begin to write ``source`` to its standard input."""
+        scope = anyio.CancelScope()
+        self._scopes.append(scope)
+        tasks.start_soon(self._feed, source, scope)
+
     async def settle(self, deadline: float | None, cause: str) -> Result:
         """Wait for the end, at most ``deadline`` seconds and then end it for ``cause``; give the result."""
         try:
@@ -145,60 +152,80 @@ class AsyncJob:
                 self.fail(cause, f"it was ended after {deadline:g} s")
                 await self._process.kill()
                 end = await self._process.wait()
-        except BaseException:
+        except BaseException as error:
+            self.fail("killed", f"its caller went away: {type(error).__name__}: {error}")
             with anyio.CancelScope(shield=True):
-                await self._process.kill()
-                self._close(await self._process.wait())
+                self._close(await self._put_down())
             raise
-        with anyio.CancelScope(shield=True):
-            await self._drain()
+        self._drain()
         result = self._close(end)
-        if self._callback_error is not None:
-            raise self._callback_error
+        if self._error is not None:
+            raise self._error
         return result
+
+    async def _put_down(self) -> Exit:
+        """End it when waiting for it went wrong, be that the caller's doing or the runtime's."""
+        try:
+            await self._process.kill()
+            return await self._process.wait()
+        except Exception as error:  # noqa: BLE001 - a runtime that breaks its contract; whoever waits must still hear
+            return Exit(signal=signals.SIGKILL, detail=f"its runtime failed: {type(error).__name__}: {error}")
 
     def fail(self, cause: str, detail: str) -> None:
         """Remember why it is being ended; the first cause counts."""
         if not self._cause:
             self._cause, self._detail = cause, detail
 
-    async def _pump(self, stream: Stream, reader: Reader, scope: anyio.CancelScope) -> None:
+    async def _feed(self, source: Source, scope: anyio.CancelScope) -> None:
         with scope:
+            try:
+                if self._streams.stdin is not None:
+                    await feed(self._streams.stdin, source)
+            except Exception as error:  # noqa: BLE001 - the caller's file may raise anything; settle raises it
+                self._error = self._error or error
+                self.fail("killed", f"reading its standard input failed: {error}")
+                await self._process.kill()
+
+    async def _pump(self, stream: Stream, reader: Reader, scope: anyio.CancelScope) -> None:
+        with scope, contextlib.suppress(anyio.ClosedResourceError):  # closed while it waits: the program ended
             while (data := reader.ready()) != b"":
                 if data is None:
                     await anyio.wait_readable(reader.fd)
-                else:
-                    await self._take(stream, data)
-                    await anyio.lowlevel.checkpoint()
+                    continue
+                if self._take(stream, data):
+                    await self._process.kill()
+                await self._sink.room()
 
-    async def _take(self, stream: Stream, data: bytes) -> None:
+    def _take(self, stream: Stream, data: bytes) -> bool:
+        """Count and keep one piece; says whether the program must be ended for it."""
+        kill = False
         seq, self._printed = self._printed, self._printed + len(data)
         if self._limit is not None and self._printed > self._limit:
             data = data[: max(0, self._limit - seq)]
-            if self._cause != "limit:output":
-                self.fail("limit:output", f"it printed more than {self._limit} bytes")
-                await self._process.kill()
+            kill = not self._cause
+            self.fail("limit:output", f"it printed more than {self._limit} bytes")
         if not data:
-            return
-        await self._sink.take(stream, data)
-        if self._on_output is not None and self._callback_error is None:
+            return kill
+        self._sink.put(stream, data)
+        if self._on_output is not None and self._error is None:
             try:
                 self._on_output(Chunk(seq, stream, data))
-            except Exception as error:  # noqa: BLE001 - the caller's own error, raised to the caller by settle
-                self._callback_error = error
-                await self._process.kill()
+            except BaseException as error:  # noqa: BLE001 - the caller's own, raised to the caller by settle
+                self._error = error
+                kill = True
+        return kill
 
-    async def _drain(self) -> None:
+    def _drain(self) -> None:
         """Take what is left in the pipes. A descendant that lingers may hold them open, so never wait for the end."""
-        for scope in self._scopes:
-            scope.cancel()
         for stream, reader in self._streams.outputs.items():
-            left = 2 << 20  # a pipe holds at most 1 MiB; a lingering writer must not keep us here
+            left = DRAIN_MAX
             while left > 0 and (data := reader.ready()):
                 left -= len(data)
-                await self._take(stream, data)
+                self._take(stream, data)
 
     def _close(self, end: Exit) -> Result:
+        for scope in self._scopes:
+            scope.cancel()
         self._streams.close()
         self.result = self._result(end)
         self._sink.finish()

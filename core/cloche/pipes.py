@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
+import stat
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -28,7 +30,8 @@ class Open:
 OPEN: Final = Open()
 """Give this as ``stdin=`` to write to a job later with ``job.write``."""
 
-Stdin = bytes | str | IO[bytes] | Path | Open | None
+Source = bytes | IO[bytes] | Path
+Stdin = Source | str | Open | None
 
 
 class Reader:
@@ -63,7 +66,8 @@ class Reader:
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, waking whoever waits to read."""
+        anyio.notify_closing(self.fd)  # else its number, soon another file's, would still be watched
         os.close(self.fd)
 
 
@@ -73,6 +77,7 @@ class Input:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd: int | None = fd
+        self._turn = anyio.Lock(fast_acquire=True)
 
     def write_ready(self, data: bytes | memoryview) -> int:
         """Write what fits now and give how many bytes that was; -1 once nobody reads it any more."""
@@ -90,13 +95,15 @@ class Input:
     async def write(self, data: bytes) -> None:
         """Write all of ``data``; raises ``StateError`` once it is closed or the program stopped reading."""
         view = memoryview(data)
-        while view:
-            count = self.write_ready(view)
-            if count < 0:
-                raise StateError("the program no longer reads its standard input, or it was closed")
-            view = view[count:]
-            if view and self._fd is not None:
-                await anyio.wait_writable(self._fd)
+        async with self._turn:  # pieces of two writers would mix
+            while view:
+                count = self.write_ready(view)
+                if count < 0:
+                    raise StateError("the program no longer reads its standard input, or it was closed")
+                view = view[count:]
+                if view and self._fd is not None:
+                    with contextlib.suppress(anyio.ClosedResourceError):
+                        await anyio.wait_writable(self._fd)
 
     def close(self) -> None:
         """Close it, waking whoever waits to write. Harmless when repeated."""
@@ -106,32 +113,63 @@ class Input:
             self._fd = None
 
 
-async def feed(target: Input, source: bytes | memoryview | IO[bytes] | Path) -> None:
+async def feed(target: Input, source: Source) -> None:
     """Write all of ``source`` to ``target`` and close it. A program that stops reading ends it early, as in a shell."""
-    try:
-        if isinstance(source, bytes | memoryview):
-            await target.write(bytes(source))
-        elif isinstance(source, Path):
-            async with await anyio.open_file(source, "rb") as file:
-                while block := await file.read(READ_SIZE):
+    with contextlib.ExitStack() as stack:
+        stack.callback(target.close)
+        if isinstance(source, Path):
+            source = stack.enter_context(source.open("rb"))
+        with contextlib.suppress(StateError):
+            if isinstance(source, bytes):
+                await target.write(source)
+            else:
+                while block := await _read(source):
                     await target.write(block)
-        else:
-            while block := await anyio.to_thread.run_sync(source.read, READ_SIZE):
-                await target.write(block)
-    except (StateError, anyio.ClosedResourceError):
-        return
-    finally:
-        target.close()
 
 
-def checked_stdin(value: object) -> Stdin:
+async def _read(file: IO[bytes]) -> bytes:
+    """Give the next piece of ``file``. What can be watched is, so that nothing hangs on a pipe nobody writes to."""
+    fd = _watchable(file)
+    if fd is not None:
+        await anyio.wait_readable(fd)
+        return as_bytes(getattr(file, "read1", file.read)(READ_SIZE), "stdin")
+    block: object = await anyio.to_thread.run_sync(file.read, READ_SIZE, abandon_on_cancel=True)
+    return as_bytes(block, "stdin")
+
+
+def _watchable(file: IO[bytes]) -> int | None:
+    try:
+        fd = file.fileno()
+    except (OSError, AttributeError):  # io.UnsupportedOperation is an OSError: it lives in memory
+        return None
+    mode = os.fstat(fd).st_mode
+    return fd if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd) else None
+
+
+def as_bytes(value: object, what: str) -> bytes:
+    """Give ``value``, bytes or text, as bytes, else raise ``SpecError``."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if not isinstance(value, str):
+        raise SpecError(f"{what}: bytes or text are needed, not {type(value).__name__}")
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise SpecError(f"{what}: the text can't be encoded: {error.reason} at {error.start}") from None
+
+
+def checked_stdin(value: object) -> Source | Open | None:
     """Give ``value`` if it can be a program's standard input, else raise ``SpecError``."""
-    if value is None or isinstance(value, bytes | str | Open):
+    if value is None or isinstance(value, Open):
         return value
+    if isinstance(value, bytes | str | bytearray | memoryview):
+        return as_bytes(value, "stdin")
     if isinstance(value, Path):
         if not value.is_file():
             raise SpecError(f"stdin: {value} is not a file of the host")
         return value
+    if isinstance(value, io.TextIOBase):
+        raise SpecError("stdin: the file is open for text; open it in binary mode, or give its .buffer")
     if callable(getattr(value, "read", None)):
         return cast("IO[bytes]", value)
     raise SpecError(f"stdin: give bytes, text, a Path, a binary file, cloche.OPEN or None, not {type(value).__name__}")

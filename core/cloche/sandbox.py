@@ -14,7 +14,7 @@ from cloche.errors import NotFound, SpecError, StateError
 from cloche.events import EventType
 from cloche.job import AsyncJob, OnOutput
 from cloche.output import Collector, Ring, Sink
-from cloche.pipes import Open, Stdin, checked_stdin, feed
+from cloche.pipes import Open, Stdin, checked_stdin
 from cloche.runtime import Instance
 from cloche.spec import ProcessSpec, Result, Spec, State, Window, check_env
 from cloche.streams import Streams
@@ -105,16 +105,13 @@ class AsyncSandbox:
         its end, unless ``linger``. With ``tty`` it gets a terminal, whose output is all ``stdout``. ``on_output``
         sees each chunk live, on the event loop. Raises ``SpecError``, ``StateError``, ``StartError``.
         """
-        bound = None if timeout is None else units.duration(timeout, "timeout")
+        deadline = self._deadline(timeout)
         if isinstance(stdin, Open):
             raise SpecError("exec: stdin=OPEN needs a job to write to; use spawn")
         spec = self._process_spec(args, env, cwd, tty=tty, linger=linger)
         job = await self._launch(spec, stdin, Collector(), on_output)
         try:
-            wall = self.spec.limits.wall
-            if bound is not None and (wall is None or bound <= wall):
-                return await job.settle(bound, "timeout")
-            return await job.settle(wall, "limit:wall")
+            return await job.settle(*deadline)
         finally:
             self._jobs.pop(job.id, None)
             self._used = time.monotonic()
@@ -125,18 +122,22 @@ class AsyncSandbox:
         stdin: Stdin = None,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        timeout: float | str | None = None,
         tty: bool | Window = False,
         linger: bool = False,
         ring: int | str = RING_SIZE,
+        lossless: bool = False,
     ) -> AsyncJob:
         """Start a program in the background and give its job.
 
-        The last ``ring`` bytes of its output are kept for replay. With ``stdin=cloche.OPEN`` write to it by
-        ``job.write``. The rest is as in ``exec``.
+        The last ``ring`` bytes of its output are kept for replay, the older ones are lost. With ``lossless`` nothing
+        is: the program waits until ``job.output()`` is read, and ``Limits.output`` bounds what it prints, as in
+        ``exec``. With ``stdin=cloche.OPEN`` write to it by ``job.write``. The rest is as in ``exec``.
         """
+        deadline = self._deadline(timeout)
         spec = self._process_spec(args, env, cwd, tty=tty, linger=linger)
-        job = await self._launch(spec, stdin, Ring(units.size(ring, "ring")), None)
-        self._tasks.start_soon(self._background, job)
+        job = await self._launch(spec, stdin, Ring(units.size(ring, "ring"), lossless=lossless), None)
+        self._tasks.start_soon(self._background, job, *deadline)
         return job
 
     def jobs(self) -> list[AsyncJob]:
@@ -224,6 +225,12 @@ class AsyncSandbox:
         merged = {**self.spec.env, **(env or {})}
         return ProcessSpec(args=args, env=merged, cwd=cwd or self._instance.workspace, window=window, linger=linger)
 
+    def _deadline(self, timeout: float | str | None) -> tuple[float | None, str]:
+        """Give how many seconds a call may take, and the reason for its end after them."""
+        bound = None if timeout is None else units.duration(timeout, "timeout")
+        wall = self.spec.limits.wall
+        return (bound, "timeout") if bound is not None and (wall is None or bound <= wall) else (wall, "limit:wall")
+
     async def _launch(self, spec: ProcessSpec, stdin: Stdin, sink: Sink, on_output: OnOutput | None) -> AsyncJob:
         source = checked_stdin(stdin)
         streams = Streams(terminal=spec.window is not None, wants_input=source is not None)
@@ -236,19 +243,19 @@ class AsyncSandbox:
             streams.handed_over()
         if process.terminal is not None:
             streams.adopt(process.terminal)
-        collects = isinstance(sink, Collector)
-        job_id, self._next_job = f"{'x' if collects else 'j'}{self._next_job}", self._next_job + 1
-        limit = self.spec.limits.output if collects else None
+        kind = "x" if isinstance(sink, Collector) else "j"
+        job_id, self._next_job = f"{kind}{self._next_job}", self._next_job + 1
+        limit = None if isinstance(sink, Ring) and not sink.lossless else self.spec.limits.output
         job = AsyncJob(job_id, spec, process, sink=sink, streams=streams, output_limit=limit, on_output=on_output)
         self._jobs[job_id] = job
         job.pump(self._tasks)
         rest = streams.write_at_once(source, keep_open=spec.window is not None)
-        if rest is not None and streams.stdin is not None:
-            self._tasks.start_soon(feed, streams.stdin, rest or source)
+        if rest is not None:
+            job.feed(self._tasks, rest)
         return job
 
-    async def _background(self, job: AsyncJob) -> None:
-        await job.settle(self.spec.limits.wall, "limit:wall")
+    async def _background(self, job: AsyncJob, deadline: float | None, cause: str) -> None:
+        await job.settle(deadline, cause)
         self._used = time.monotonic()
         ended = [j for j in self._jobs.values() if not j.running]
         for old in ended[:-JOBS_KEPT]:

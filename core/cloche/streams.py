@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cloche.output import Stream
-from cloche.pipes import Input, Open, Reader, Stdin
+from cloche.pipes import Input, Open, Reader, Source
 from cloche.runtime import Stdio
 
 
@@ -57,16 +57,15 @@ class Streams:
         if self.stdin is not None:
             self.stdin.close()
 
-    def write_at_once(self, source: Stdin, *, keep_open: bool) -> bytes | None:
+    def write_at_once(self, source: Source | Open | None, *, keep_open: bool) -> Source | None:
         """Write a small input without a task of its own; give what did not fit, or ``None`` if all is done."""
         if self.stdin is None or source is None or isinstance(source, Open):
             return None
-        data = source.encode("utf-8", "surrogateescape") if isinstance(source, str) else source
-        if not isinstance(data, bytes):
-            return b""
-        count = self.stdin.write_ready(data) if data else 0
-        if 0 <= count < len(data):
-            return data[count:]
+        if not isinstance(source, bytes):
+            return source
+        count = self.stdin.write_ready(source) if source else 0
+        if 0 <= count < len(source):
+            return source[count:]
         if not keep_open:
             self.stdin.close()
         return None
