@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -49,8 +50,8 @@ _PROBE_LEVEL = IsolationLevel(
 class AgentRuntime(Runtime):
     """Subclass it for a launcher that can start one static program in its box with one inherited descriptor."""
 
-    has_own_network = True
-    """Whether the box has a network namespace of its own unless the host's is asked for."""
+    has_own_view = True
+    """Whether the box sees only files that the launch shows it, so that no socket of the host can be found."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -142,12 +143,11 @@ class AgentRuntime(Runtime):
                 pids = asked.pids + OWN_PROCESSES if asked.pids is not None else None
                 group = groups.create(spec.id, memory=asked.memory, cpu=asked.cpu, pids=pids)
             cpus = asked.affinity(grouped=groups is not None)
-            offline = spec.network.mode == "none"
             setup = wire.Setup(
                 hostname=spec.hostname,
                 flags=wire.SetupFlag.DROP,
                 seccomp=native.seccomp_program(
-                    spec.level.syscalls, sockets="unix" if offline else "all",
+                    spec.level.syscalls, sockets=self._sockets(spec),
                     deny=("sched_setaffinity",) if cpus else (),
                 ),
                 rlimits=asked.rlimits(grouped=groups is not None),
@@ -168,6 +168,12 @@ class AgentRuntime(Runtime):
         if self._janitor is not None:
             self._janitor.forget(groups)
 
+    def _sockets(self, spec: Spec) -> native.Sockets:
+        if spec.network.mode != "none":
+            return "all"
+        # Unix sockets of the host are files: without a view of one's own, they could be found and connected to.
+        return "unix" if self.has_own_view else "none"
+
     def _seat(self) -> Seat | None:
         if os.geteuid() != 0:
             return None
@@ -177,7 +183,7 @@ class AgentRuntime(Runtime):
 
     def _look(self) -> str | None:
         self._groups = cgroup.detect()
-        cache = machine.ProbeCache(self.name, [*self.cache_key(), *findings.host_key()])
+        cache = machine.ProbeCache(self.name, [*self.cache_key(), *findings.host_key(), *_code_key(type(self))])
         facts: Facts | None = cache.read()
         if facts is None:
             try:
@@ -220,6 +226,11 @@ class AgentRuntime(Runtime):
                 f"the self-test gave no report (exit {end.code}, signal {end.signal}): {raw[:200]!r}"
             ) from None
         return facts
+
+
+def _code_key(runtime: type) -> list[str]:
+    files = [sys.modules[kind.__module__].__file__ for kind in runtime.__mro__ if issubclass(kind, AgentRuntime)]
+    return [f"{file} {os.stat(file).st_mtime_ns}" for file in files if file]
 
 
 def _bounds(limits: Limits) -> Bounds:

@@ -58,7 +58,8 @@ static int open_own(struct clo_box *box, struct clo_failure *failure)
     return 0;
 }
 
-/* Empties all five capability sets; the bounding set while it still may. */
+/* Empties all five capability sets. The bounding set takes CAP_SETPCAP to empty; without that right it can stay: no
+ * capability is held, and no_new_privs, set before, keeps every execve from giving one (capabilities(7)). */
 static int drop_capabilities(struct clo_failure *failure)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -67,7 +68,7 @@ static int drop_capabilities(struct clo_failure *failure)
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
         return clo_fail(failure, errno, "drop: ambient set");
     for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-        if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+        if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EPERM)
             return clo_fail(failure, errno, "drop: capability %d of the bounding set", cap);
     return syscall(SYS_capset, &head, none) ? clo_fail(failure, errno, "drop: capset") : 0;
 }

@@ -37,7 +37,7 @@ class ProcessRuntime(AgentRuntime):
         {Guarantee.PROCESS, Guarantee.FILESYSTEM, Guarantee.NETWORK, Guarantee.SYSCALLS, Guarantee.CAPABILITIES}
         | {Guarantee.IDENTITY, Guarantee.MEMORY, Guarantee.PIDS, Guarantee.CPU, Guarantee.PAUSE}
     )
-    has_own_network = False
+    has_own_view = False
 
     def missing(self) -> str | None:
         """Landlock is what keeps the paths; without it there is nothing to offer."""
@@ -60,6 +60,8 @@ class ProcessRuntime(AgentRuntime):
     def launch(self, spec: Spec, setup: wire.Setup, seat: Seat | None) -> Launch:
         """Give the agent itself as the command, with Landlock rules for what the policy lists."""
         problems = self._impossible(spec)
+        if seat is not None:
+            problems += _closed(spec, seat.uid)
         if problems:
             raise SpecError("; ".join(problems))
         uid = seat.uid if seat is not None else None
@@ -107,3 +109,19 @@ class ProcessRuntime(AgentRuntime):
             if path == folder or path.startswith(folder + "/")
         ]
         return out
+
+
+def _closed(spec: Spec, uid: int) -> list[str]:
+    """Give what the box's own user could not reach, since without a mount namespace nothing can be mapped to it."""
+    wanted = [(m.source, not m.read_only) for m in spec.mounts]
+    if spec.workspace.source is not None:
+        wanted.append((spec.workspace.source, True))
+    out = []
+    for path, write in wanted:
+        bits = 0o007 if write else 0o005
+        status = os.stat(path)
+        own = status.st_uid == uid or status.st_mode & bits == bits
+        if not own or not all(parent.stat().st_mode & 0o001 for parent in Path(path).parents):
+            act = "written" if write else "read"
+            out.append(f"{path} can't be {act} by the box's own host user {uid}; use a namespace runtime, or open it")
+    return out

@@ -26,10 +26,10 @@ import pytest
 import cloche
 from cloche.testing.guarantees import GuaranteeTests
 
-__tracebackhide__ = True
 
+class Subject:
+    """A plugin that provides one runtime and one level."""
 
-class _Provider:
     def __init__(self, runtime: cloche.Runtime, level: cloche.IsolationLevel) -> None:
         self._runtime, self._level = runtime, level
 
@@ -50,9 +50,10 @@ class RuntimeConformance(GuaranteeTests):
     """The filter profile of the level the tests run at."""
 
     @pytest.fixture(scope="class")
-    def host(self) -> Iterator[cloche.Host]:
+    @classmethod
+    def host(cls) -> Iterator[cloche.Host]:
         """Give a host whose only runtime is this one, at a level that needs all it declares."""
-        runtime = self.runtime()
+        runtime = cls.runtime()
         if (reason := runtime.unavailable()) is not None:
             pytest.skip(f"runtime {runtime.name} is not available here: {reason}")
         level = cloche.IsolationLevel(
@@ -65,9 +66,9 @@ class RuntimeConformance(GuaranteeTests):
             if cloche.Guarantee.DISK in runtime.guarantees
             else cloche.Limits(memory="256M", cpu=1, pids=64, open_files=256, file_size="64M", output="8M", wall=60),
             networks=frozenset({"none", "loopback", "host"}),
-            syscalls=self.syscalls,
+            syscalls=cls.syscalls,
         )
-        with cloche.Host(entry_points=False, plugins=[_Provider(runtime, level)]) as host:
+        with cloche.Host(entry_points=False, plugins=[Subject(runtime, level)]) as host:
             assert not [r for r in host.plugins.records if r.error], host.plugins.records
             yield host
 

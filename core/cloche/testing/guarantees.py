@@ -143,9 +143,9 @@ class GuaranteeTests:
 
     def test_memory_is_bounded(self, box: cloche.Sandbox) -> None:
         self._needs(Guarantee.MEMORY)
-        hog = "head -c {}m /dev/zero | tail -c 1 | wc -c"
-        assert box.exec("/bin/sh", "-c", hog.format(20), timeout=30).text.strip() == "1"
-        assert box.exec("/bin/sh", "-c", hog.format(600), timeout=30).text.strip() != "1"
+        hog = "x=$(head -c {}m /dev/zero | tr '\\0' x); echo ${{#x}}"
+        assert box.exec("/bin/sh", "-c", hog.format(20), timeout=30).text.strip() == str(20 << 20)
+        assert box.exec("/bin/sh", "-c", hog.format(600), timeout=30).text.strip() != str(600 << 20)
 
     def test_disk_is_bounded_in_bytes_and_files(self, box: cloche.Sandbox) -> None:
         self._needs(Guarantee.DISK)
