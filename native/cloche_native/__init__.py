@@ -65,7 +65,7 @@ def init_path() -> str:
     Raises FileNotFoundError when the package was built without it, PermissionError when it can't be executed.
     """
     path = str(Path(__file__).resolve().parent / "cloche-init")
-    if not os.path.exists(path):  # noqa: PTH110 - a hot path: half of the cost of a Path
+    if not os.path.exists(path):
         raise FileNotFoundError(errno.ENOENT, "cloche was installed without cloche-init; install it again", path)
     if not os.access(path, os.X_OK):
         raise PermissionError(errno.EACCES, "cloche-init can't be executed; is its file system mounted noexec?", path)
@@ -212,6 +212,7 @@ def openat2(dirfd: int, path: str | bytes, *, flags: int, mode: int = 0, resolve
     The kernel asks for another try when a rename ran alongside; after 32 of them BlockingIOError is raised.
     """
     name = encode(path)
+    status = -errno.EAGAIN
     for _ in range(_EAGAIN_TRIES):
         status = _c.clo_openat2(dirfd, name, flags | os.O_CLOEXEC, mode, resolve)
         if status not in (-errno.EAGAIN, -errno.EINTR):

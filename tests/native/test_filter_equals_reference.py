@@ -14,56 +14,10 @@ from tests.native import reference as ref
 
 MACHINES = ("x86_64", "aarch64")
 SOCKETS = ("all", "unix", "none")
-PLAIN_AND_HOT = [
-    "read",
-    "write",
-    "open",
-    "openat",
-    "close",
-    "getppid",
-    "getpid",
-    "lseek",
-    "pread64",
-    "pwrite64",
-    "stat",
-    "fstat",
-    "lstat",
-    "newfstatat",
-    "statx",
-    "access",
-    "faccessat",
-    "readlink",
-    "getdents64",
-    "mmap",
-    "munmap",
-    "mprotect",
-    "brk",
-    "futex",
-    "epoll_wait",
-    "epoll_pwait",
-    "poll",
-    "ppoll",
-    "recvfrom",
-    "sendto",
-    "recvmsg",
-    "sendmsg",
-    "wait4",
-    "execve",
-    "exit_group",
-    "clock_gettime",
-    "nanosleep",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "getrandom",
-    "pipe2",
-    "dup3",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-    "rename",
-    "vfork",
-    "fork",
-]
+PLAIN_AND_HOT = """read write open openat close getppid getpid lseek pread64 pwrite64 stat fstat lstat newfstatat statx
+access faccessat readlink getdents64 mmap munmap mprotect brk futex epoll_wait epoll_pwait poll
+ppoll recvfrom sendto recvmsg sendmsg wait4 execve exit_group clock_gettime nanosleep rt_sigaction
+rt_sigprocmask getrandom pipe2 dup3 unlink unlinkat mkdir rename vfork fork""".split()
 
 
 @cache

@@ -97,7 +97,7 @@ def test_descriptors_that_overlap_are_swapped_not_lost(output: Callable[..., str
             os.close(fd)
 
 
-def test_one_descriptor_may_be_given_twice(output: Callable[..., str], null: int) -> None:
+def test_one_descriptor_may_be_given_twice(output: Callable[..., str]) -> None:
     assert output("/bin/sh", "-c", "echo out; echo err >&2") == "out\nerr\n"
 
 
@@ -201,9 +201,7 @@ def test_the_death_signal_survives_the_change_of_ids(null: int) -> None:
 def test_without_a_death_signal_it_outlives_the_thread(null: int) -> None:
     made: list[tuple[int, int]] = []
     thread = threading.Thread(
-        target=lambda: made.append(
-            native.spawn(["/bin/sleep", "60"], env={}, fds={0: null}, parent_death_signal=None)
-        )
+        target=lambda: made.append(native.spawn(["/bin/sleep", "60"], env={}, fds={0: null}, parent_death_signal=None))
     )
     thread.start()
     thread.join()

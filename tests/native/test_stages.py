@@ -117,9 +117,7 @@ def test_set_user_id_and_devices_do_not_work_there(shell: Callable[..., str], wo
     assert "idmapped" in options
 
 
-def test_a_source_hidden_by_the_stage_folder_is_still_found(
-    shell: Callable[..., str], stage_folder: str
-) -> None:
+def test_a_source_hidden_by_the_stage_folder_is_still_found(shell: Callable[..., str], stage_folder: str) -> None:
     inner = Path(stage_folder) / "inner"
     inner.mkdir()
     (inner / "here").touch()
