@@ -10,7 +10,7 @@ BLOCKS = 20
 FILE = "/usr/bin/true"  # the same file system, depth and rights for every contender
 
 
-@pytest.mark.parametrize("contender", ["cloche", "cloche process", "posix_spawn", "bwrap", "sandlock"])
+@pytest.mark.parametrize("contender", ["cloche", "cloche process", "posix_spawn", "bwrap", "bwrap-filter", "sandlock"])
 @pytest.mark.benchmark(group="inside", timer=CLOCK)
 def test_inside(worker: Worker, benchmark: BenchmarkFixture, contender: str, block: int, guest: str) -> None:
     del contender, block
