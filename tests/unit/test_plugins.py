@@ -48,7 +48,7 @@ def failure(plugins: Plugins, name: str) -> str:
     found = record(plugins, name)
     assert found.status == "failed"
     assert found.hooks == found.runtimes == found.levels == found.commands == ()
-    assert plugins._manager.get_plugin(name) is None
+    assert not plugins._manager.get_plugin(name)
     callers = [getattr(plugins._manager.hook, hook) for hook in vars(plugins._manager.hook) if hook[0] != "_"]
     assert not [impl for caller in callers for impl in caller.get_hookimpls() if impl.plugin_name == name]
     assert found.error

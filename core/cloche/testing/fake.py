@@ -77,6 +77,7 @@ class FakeProcess(GuestProcess):
 
     def begin(self, program: Program, stdio: Stdio) -> None:
         """Run ``program`` with copies of the descriptors in ``stdio``, or a terminal of its own."""
+        fds: list[int | None]
         if self._spec.window is None:
             fds = [None if fd is None else os.dup(fd) for fd in (stdio.stdin, stdio.stdout, stdio.stderr)]
         else:
