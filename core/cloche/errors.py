@@ -38,7 +38,7 @@ class SpecError(ClocheError, ValueError):
 class Unenforceable(ClocheError):
     """The request is well formed but can't be enforced here; nothing was run.
 
-    ``reasons`` maps each feature that can't be kept (``"memory"``, ``"network"`` …) to why, with the way out.
+    ``reasons`` maps each runtime that was asked to why it can't, with the way out.
     """
 
     def __init__(self, message: str, *, reasons: dict[str, str] | None = None) -> None:

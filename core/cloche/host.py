@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import anyio
-import anyio.to_thread
 
+from cloche.background import Background
+from cloche.choice import Choice
 from cloche.config import Config
-from cloche.enforcement import Enforcement, Guarantee
-from cloche.errors import ClocheError, RuntimeUnavailable, SpecError, StateError, Unenforceable
+from cloche.enforcement import Guarantee
+from cloche.errors import SandboxError, SpecError, StateError
 from cloche.events import Callback, Event, EventType, Subscriptions
 from cloche.job import OnOutput
 from cloche.pipes import Stdin
 from cloche.plugins import Plugins
 from cloche.policy import IsolationLevel, Limits, Mount, Network, NetworkMode, Policy, Workspace
+from cloche.programs import blame
 from cloche.request import make_policy, make_spec
 from cloche.runtime import Runtime
 from cloche.sandbox import AsyncSandbox
-from cloche.spec import Result, Spec, Window
+from cloche.spec import Result, Window
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from anyio.abc import TaskGroup
-
-
-class Background:
-    """Tasks that live as long as the host. One that fails is recorded in ``failures`` and harms no other."""
-
-    def __init__(self, group: TaskGroup) -> None:
-        self._group = group
-        self.failures: list[BaseException] = []
-
-    def start_soon(self, body: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Run ``body(*args)`` beside everything else."""
-        self._group.start_soon(self._guarded, body, args)
-
-    async def _guarded(self, body: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
-        try:
-            await body(*args)
-        except Exception as error:  # noqa: BLE001 - one sandbox's trouble must not end the others
-            self.failures.append(error)
-            del self.failures[:-100]
 
 
 class AsyncHost:
@@ -67,7 +51,8 @@ class AsyncHost:
         self.plugins = Plugins.load(self.config, plugins=plugins, entry_points=entry_points)
         self._subscriptions = Subscriptions()
         self._sandboxes: dict[str, AsyncSandbox] = {}
-        self._reasons: dict[str, str | None] = {}
+        self._names: set[str] = set()
+        self._choice = Choice(self.plugins)
         self._group: TaskGroup | None = None
         self._tasks: Background | None = None
 
@@ -82,14 +67,24 @@ class AsyncHost:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._group is not None  # noqa: S101 - set by __aenter__
-        for box in list(self._sandboxes.values()):
-            await box.delete()
+        self._tasks = None  # from now on create refuses
+        troubles: list[Exception] = []
+        for give_back in [box.delete for box in self._sandboxes.values()]:
+            try:
+                await give_back()
+            except Exception as trouble:  # noqa: BLE001 - raised below, when the others are gone too
+                troubles.append(trouble)
         for runtime in self.runtimes.values():
-            runtime.close()
-        self._tasks = None
+            try:
+                runtime.close()
+            except Exception as trouble:  # noqa: BLE001 - the same
+                troubles.append(trouble)
         self._group.cancel_scope.cancel()
         # The body's own error is not the group's: passed on, it would come back wrapped in an ExceptionGroup.
         await self._group.__aexit__(None, None, None)
+        if troubles:
+            told = "; ".join(f"{type(trouble).__name__}: {trouble}" for trouble in troubles)
+            raise SandboxError(f"closing the host left something behind: {told}") from troubles[0]
 
     @property
     def runtimes(self) -> Mapping[str, Runtime]:
@@ -160,16 +155,19 @@ class AsyncHost:
             asked, self.levels, name=name, rootfs=rootfs, env=env, hostname=hostname, user=user, lifetime=lifetime,
             idle_timeout=idle_timeout, metadata=metadata, strict=strict,
         )  # fmt: skip
-        if spec.name is not None and any(box.name == spec.name for box in self._sandboxes.values()):
-            raise SpecError(f"name: a sandbox named {spec.name!r} exists already; delete it or choose another name")
-        chosen, enforcement = await self._choose(spec, runtime or self.config.runtime)
-        instance = await chosen.create(spec)
-        box = AsyncSandbox(self, spec, instance, runtime=chosen.name, enforcement=enforcement, tasks=self._tasks)
-        self._sandboxes[box.id] = box
+        with self._reserved(spec.name):
+            chosen, enforcement = await self._choice.choose(spec, self.config.runtime if runtime is None else runtime)
+            with blame(chosen.name):
+                instance = await chosen.create(spec)
+            tasks = self._tasks
+            if tasks is None:
+                await instance.delete()
+                raise StateError("the host was closed while the sandbox was being created")
+            box = AsyncSandbox(self, spec, instance, runtime=chosen.name, enforcement=enforcement, tasks=tasks)
+            self._sandboxes[box.id] = box
         self.emit(EventType.CREATED, box)
         if start:
             await box.start()
-            self.plugins.created(Event(EventType.CREATED, box.id, box.name))
         return box
 
     async def run(
@@ -205,44 +203,28 @@ class AsyncHost:
 
     async def unavailable(self, runtime: str) -> str | None:
         """Give why a runtime can't work here, or ``None`` if it can. Raises ``SpecError`` for an unknown name."""
-        found = self.runtimes.get(runtime)
-        if found is None:
-            known = ", ".join(sorted(self.runtimes)) or "none"
-            raise SpecError(f"runtime: {runtime!r} is unknown; known runtimes: {known}")
-        if runtime not in self._reasons:
-            try:
-                self._reasons[runtime] = await anyio.to_thread.run_sync(found.unavailable)
-            except Exception as error:  # noqa: BLE001 - a third party's code; its trouble makes it unavailable
-                self._reasons[runtime] = f"its own check failed: {type(error).__name__}: {error}"
-        return self._reasons[runtime]
+        return await self._choice.unavailable(runtime)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    async def _choose(self, spec: Spec, wanted: str | None) -> tuple[Runtime, Enforcement]:
-        if wanted is not None and (reason := await self.unavailable(wanted)) is not None:
-            raise RuntimeUnavailable(wanted, reason)
-        reports: dict[str, Enforcement] = {}
-        refused: dict[str, str] = {}
-        for name, runtime in self.runtimes.items() if wanted is None else [(wanted, self.runtimes[wanted])]:
-            if (reason := await self.unavailable(name)) is not None:
-                refused[name] = reason
-                continue
-            try:
-                report = runtime.enforcement(spec)
-            except ClocheError as error:
-                refused[name] = str(error)
-                continue
-            unmet = report.refusals(spec.needed())
-            if unmet and spec.strict:
-                refused[name] = "; ".join(f"{feature}: {why}" for feature, why in unmet.items())
-            else:
-                reports[name] = report
-        if not reports:
-            raise Unenforceable(_no_runtime(spec, refused), reasons=refused)
-        candidates = [self.runtimes[name] for name in reports]
-        candidates.sort(key=lambda r: _preference(r, spec), reverse=True)
-        chosen = self.plugins.select_runtime(spec, candidates) if len(candidates) > 1 else candidates[0]
-        return chosen, reports[chosen.name]
+    @contextlib.contextmanager
+    def _reserved(self, name: str | None) -> Iterator[None]:
+        """Keep ``name`` for the sandbox that is being created; it holds it itself once it is on the list."""
+        if name is None:
+            yield
+            return
+        if name in self._names or any(box.name == name for box in self._sandboxes.values()):
+            raise SpecError(f"name: a sandbox named {name!r} exists already; delete it or choose another name")
+        self._names.add(name)
+        try:
+            yield
+        finally:
+            self._names.discard(name)
+
+    def started(self, box: AsyncSandbox) -> None:
+        """Tell everyone that a sandbox is up; called by it."""
+        self.emit(EventType.STARTED, box)
+        self.plugins.created(Event(EventType.CREATED, box.id, box.name))
 
     def emit(self, kind: EventType, box: AsyncSandbox, **details: str) -> None:
         """Tell everyone who asked; called by sandboxes."""
@@ -253,22 +235,3 @@ class AsyncHost:
         if self._sandboxes.pop(box.id, None) is not None:
             self.emit(EventType.DELETED, box)
             self.plugins.deleted(Event(EventType.DELETED, box.id, box.name))
-
-
-def _preference(runtime: Runtime, spec: Spec) -> tuple[bool, int]:
-    own_kernel = Guarantee.KERNEL in runtime.guarantees
-    return (spec.level.prefer == "strong" or not own_kernel, runtime.strength)
-
-
-def _no_runtime(spec: Spec, refused: Mapping[str, str]) -> str:
-    if not refused:
-        return f"isolation {spec.level.name!r} was asked for, but no runtime is installed; see `cloche runtimes`"
-    lines = [f"  {name}: {why}" for name, why in refused.items()]
-    return "\n".join(
-        [
-            f"no runtime here can keep isolation {spec.level.name!r} with this policy; nothing was run:",
-            *lines,
-            "ask for less, or give strict=False to run with what can be kept (box.enforcement says what that is).",
-            "`cloche doctor` shows how to fix the machine",
-        ]
-    )

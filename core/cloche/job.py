@@ -19,7 +19,7 @@ from cloche.spec import ProcessSpec, Result, Window
 from cloche.streams import Streams
 
 if TYPE_CHECKING:
-    from cloche.host import Background
+    from cloche.background import Background
 
 OnOutput = Callable[[Chunk], object]
 SEQ_MAX = (1 << 63) - 1

@@ -12,8 +12,9 @@ from cloche import units
 from cloche.enforcement import Guarantee
 from cloche.errors import SpecError
 from cloche.policy import IsolationLevel, Limits, Mount, Network, NetworkMode, Policy, Workspace
-from cloche.spec import Spec, check_env
+from cloche.spec import ARGS_MAX, ProcessSpec, Spec, Window, check_env
 
+_DEFAULT = Policy()
 BASE_ENV = {
     "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
     "LANG": "C.UTF-8",
@@ -33,6 +34,8 @@ def make_policy(
     forbidden: Iterable[str],
 ) -> Policy:
     """Give ``base`` (or the default policy) with each keyword that was given put over it."""
+    if base is not None and not isinstance(base, Policy):
+        raise SpecError(f"policy: a cloche.Policy is needed, not {base!r:.80}")
     changes: dict[str, object] = {}
     if isolation is not None:
         changes["isolation"] = isolation
@@ -43,14 +46,16 @@ def make_policy(
     if limits is not None:
         changes["limits"] = limits.over(base.limits) if base is not None and isinstance(limits, Limits) else limits
     if workspace is not None:
+        if not isinstance(workspace, Workspace | str | Path):
+            raise SpecError(f"workspace: a cloche.Workspace or a folder of the host is needed, not {workspace!r:.80}")
         given = isinstance(workspace, Workspace)
         changes["workspace"] = workspace if given else Workspace("bind", str(workspace))
     for name, value in (("require", require), ("mounts", mounts), ("forbidden", forbidden)):
-        if isinstance(value, str):
-            raise SpecError(f"{name}: a sequence is needed, not the text {value!r}")
+        if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+            raise SpecError(f"{name}: a sequence is needed, not {value!r:.80}")
         if items := tuple(value):
             changes[name] = items
-    policy = base if base is not None else Policy()
+    policy = base if base is not None else _DEFAULT
     return replace(policy, **changes) if changes else policy  # type: ignore[arg-type]
 
 
@@ -100,9 +105,7 @@ def make_spec(
     idle = None if idle_timeout is None else units.duration(idle_timeout, "idle_timeout")
     if life is not None and idle is not None and idle > life:
         raise SpecError(f"idle_timeout ({idle:g} s) is longer than lifetime ({life:g} s), so it could never act")
-    variables = dict(env or {})
-    for key, value in variables.items():
-        check_env(key, value)
+    variables = environment(env)
     if not isinstance(strict, bool):
         raise SpecError(f"strict is True or False, not {strict!r}")
     home = {"HOME": policy.workspace.target}
@@ -122,14 +125,62 @@ def make_spec(
         user=units.count(user, "user", least=0, most=65535),
         lifetime=life,
         idle_timeout=idle,
-        metadata={units.text(k, "metadata key"): units.text(v, f"metadata {k}") for k, v in (metadata or {}).items()},
+        metadata={
+            units.text(k, "metadata key"): units.text(v, f"metadata {k}")
+            for k, v in _mapping(metadata, "metadata").items()
+        },
         strict=strict,
     )
+
+
+def environment(env: Mapping[str, str] | None) -> dict[str, str]:
+    """Give ``env`` as a dict, each variable checked."""
+    variables = dict(_mapping(env, "env"))
+    total = sum(len(os.fsencode(check_env(name, value))) + 1 for name, value in variables.items())
+    if total > ARGS_MAX:
+        raise SpecError(f"env: it takes {total} bytes; at most {ARGS_MAX}")
+    return variables
+
+
+def make_process(
+    spec: Spec,
+    workspace: str,
+    args: tuple[str, ...],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: str | None,
+    tty: bool | Window,
+    linger: bool,
+) -> ProcessSpec:
+    """Give one program's request: ``env`` over the sandbox's, ``workspace`` where no ``cwd`` is given."""
+    window = (Window() if tty else None) if isinstance(tty, bool) else tty
+    if window is not None and not isinstance(window, Window):
+        raise SpecError(f"tty: give True or a cloche.Window, not {tty!r:.80}")
+    merged = {**spec.env, **_mapping(env, "env")}
+    return ProcessSpec(
+        args=args, env=merged, cwd=workspace if cwd is None else cwd, window=window, linger=linger
+    )  # fmt: skip
+
+
+def deadline(timeout: float | str | None, wall: float | None) -> tuple[float | None, str]:
+    """Give how many seconds a call may take, and the reason for its end after them."""
+    bound = None if timeout is None else units.duration(timeout, "timeout")
+    return (bound, "timeout") if bound is not None and (wall is None or bound <= wall) else (wall, "limit:wall")
+
+
+def _mapping(value: Mapping[str, str] | None, what: str) -> Mapping[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{what}: a mapping is needed, not {value!r:.80}")
+    return value
 
 
 def _rootfs(value: str | Path | None) -> str | None:
     if value is None:
         return None
+    if not isinstance(value, str | Path):
+        raise SpecError(f"rootfs: a path of the host is needed, not {value!r:.80}")
     path = Path(units.text(str(value), "rootfs")).absolute()
     if not path.is_dir():
         raise SpecError(f"rootfs: {path} is not a folder of the host")

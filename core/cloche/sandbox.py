@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Self
 
@@ -10,22 +9,23 @@ import anyio
 
 from cloche import units
 from cloche.enforcement import Enforcement
-from cloche.errors import NotFound, SpecError, StateError
+from cloche.errors import SpecError, StateError
 from cloche.events import EventType
 from cloche.job import AsyncJob, OnOutput
-from cloche.output import Collector, Ring, Sink
-from cloche.pipes import Open, Stdin, checked_stdin
+from cloche.output import Ring
+from cloche.pipes import Open, Stdin
+from cloche.programs import Programs, blame
+from cloche.request import deadline, make_process
 from cloche.runtime import Instance
-from cloche.spec import ProcessSpec, Result, Spec, State, Window, check_env
-from cloche.streams import Streams
+from cloche.spec import Result, Spec, State, Window
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from cloche.host import AsyncHost, Background
+    from cloche.background import Background
+    from cloche.host import AsyncHost
 
 RING_SIZE = 1 << 20
-JOBS_KEPT = 64  # ended jobs whose output can still be replayed
 
 
 class AsyncSandbox:
@@ -51,13 +51,12 @@ class AsyncSandbox:
         self._host = host
         self._instance = instance
         self._tasks = tasks
-        self._jobs: dict[str, AsyncJob] = {}
-        self._next_job = 0
-        self._used = time.monotonic()
+        self._programs = Programs(spec, instance, runtime=runtime, tasks=tasks)
         self._watchers: list[anyio.CancelScope] = []
-        self._gone = anyio.Event()
+        self._gone = False
         self._stopped = anyio.Event()
-        self._deleting = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)  # start, kill, delete: a runtime sees one at a time
+        self._pausing = anyio.Lock(fast_acquire=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,20 +71,23 @@ class AsyncSandbox:
 
     async def start(self) -> None:
         """Bring a created sandbox up. Raises ``StartError``; the sandbox is then deleted."""
-        self._need("start", State.CREATED)
-        try:
-            await self._instance.start()
-        except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                self._host.emit(EventType.FAILED, self, error=str(error) or type(error).__name__)
-                await self.delete()
-            raise
-        self.state = State.RUNNING
+        async with self._turn:
+            self._need("start", State.CREATED)
+            try:
+                with blame(self.runtime):
+                    await self._instance.start()
+            except BaseException as error:
+                with anyio.CancelScope(shield=True):
+                    self._host.emit(EventType.FAILED, self, error=str(error) or type(error).__name__)
+                    await self._give_back()
+                raise
+            self.state = State.RUNNING
+            self._programs.touch()
         self._watcher(self._watch)
         for what, bound in (("lifetime", self.spec.lifetime), ("idle_timeout", self.spec.idle_timeout)):
             if bound is not None:
                 self._watcher(self._expire, what, bound)
-        self._host.emit(EventType.STARTED, self)
+        self._host.started(self)
 
     async def exec(
         self,
@@ -105,16 +107,14 @@ class AsyncSandbox:
         its end, unless ``linger``. With ``tty`` it gets a terminal, whose output is all ``stdout``. ``on_output``
         sees each chunk live, on the event loop. Raises ``SpecError``, ``StateError``, ``StartError``.
         """
-        deadline = self._deadline(timeout)
+        self._need("run a program in", State.RUNNING)
+        limit = deadline(timeout, self.spec.limits.wall)
         if isinstance(stdin, Open):
             raise SpecError("exec: stdin=OPEN needs a job to write to; use spawn")
-        spec = self._process_spec(args, env, cwd, tty=tty, linger=linger)
-        job = await self._launch(spec, stdin, Collector(), on_output)
-        try:
-            return await job.settle(*deadline)
-        finally:
-            self._jobs.pop(job.id, None)
-            self._used = time.monotonic()
+        if on_output is not None and not callable(on_output):
+            raise SpecError(f"on_output: a function is needed, not {on_output!r:.80}")
+        process = make_process(self.spec, self._instance.workspace, args, env=env, cwd=cwd, tty=tty, linger=linger)
+        return await self._programs.execute(process, stdin, on_output, limit)
 
     async def spawn(
         self,
@@ -134,60 +134,51 @@ class AsyncSandbox:
         is: the program waits until ``job.output()`` is read, and ``Limits.output`` bounds what it prints, as in
         ``exec``. With ``stdin=cloche.OPEN`` write to it by ``job.write``. The rest is as in ``exec``.
         """
-        deadline = self._deadline(timeout)
-        spec = self._process_spec(args, env, cwd, tty=tty, linger=linger)
-        job = await self._launch(spec, stdin, Ring(units.size(ring, "ring"), lossless=lossless), None)
-        self._tasks.start_soon(self._background, job, *deadline)
-        return job
+        self._need("run a program in", State.RUNNING)
+        limit = deadline(timeout, self.spec.limits.wall)
+        process = make_process(self.spec, self._instance.workspace, args, env=env, cwd=cwd, tty=tty, linger=linger)
+        sink = Ring(units.size(ring, "ring"), lossless=lossless)
+        return await self._programs.begin(process, stdin, sink, limit)
 
     def jobs(self) -> list[AsyncJob]:
         """Give the jobs started with ``spawn``: the running ones and the last ended ones."""
-        return [job for job in self._jobs.values() if not job.id.startswith("x")]
+        return self._programs.jobs()
 
     def attach(self, job_id: str) -> AsyncJob:
         """Give the job of that id, e.g. to follow ``job.output(since=...)`` again. Raises ``NotFound``."""
-        job = self._jobs.get(job_id)
-        if job is None:
-            known = ", ".join(job.id for job in self.jobs()) or "none"
-            raise NotFound(f"sandbox {self.id} has no job {job_id!r}; it has: {known}")
-        return job
+        return self._programs.attach(job_id)
 
     async def pause(self) -> None:
         """Stop every process of the guest until ``resume``. Clocks of timeouts go on."""
-        self._need("pause", State.RUNNING)
-        await self._instance.pause()
-        self.state = State.PAUSED
-        self._host.emit(EventType.PAUSED, self)
+        async with self._pausing:
+            self._need("pause", State.RUNNING)
+            await self._instance.pause()
+            self._need("pause", State.RUNNING)  # it may have been stopped meanwhile
+            self.state = State.PAUSED
+            self._host.emit(EventType.PAUSED, self)
 
     async def resume(self) -> None:
         """Continue a paused sandbox."""
-        self._need("resume", State.PAUSED)
-        await self._instance.resume()
-        self.state = State.RUNNING
-        self._used = time.monotonic()
-        self._host.emit(EventType.RESUMED, self)
+        async with self._pausing:
+            self._need("resume", State.PAUSED)
+            await self._instance.resume()
+            self._need("resume", State.PAUSED)
+            self.state = State.RUNNING
+            self._programs.touch()
+            self._host.emit(EventType.RESUMED, self)
 
     async def kill(self) -> None:
         """End every process of the sandbox; it can then only be deleted. Harmless when repeated."""
         await self._stop("killed")
 
     async def delete(self) -> None:
-        """Kill it and give back everything it holds. Harmless when repeated; never interrupted half-way."""
+        """Kill it and give back everything it holds. Harmless when repeated; never interrupted half-way.
+
+        If the runtime can't, its error is raised and the sandbox stays on the host's list, so that one can try again.
+        """
         with anyio.CancelScope(shield=True):
-            async with self._deleting:
-                if self._gone.is_set():
-                    return
-                for watcher in self._watchers:
-                    watcher.cancel()
-                for job in self._jobs.values():
-                    job.fail("killed", "its sandbox was deleted")
-                try:
-                    await self._instance.delete()
-                finally:
-                    self.state = State.STOPPED
-                    self._gone.set()
-                    self._stopped.set()
-                    self._host.forget(self)
+            async with self._turn:
+                await self._give_back()
 
     async def wait(self) -> str:
         """Wait until the sandbox is stopped, however that comes, and give why."""
@@ -212,55 +203,6 @@ class AsyncSandbox:
             wanted = " or ".join(states)
             raise StateError(f"can't {verb} sandbox {self.id}: it is {self.state}{why}, and must be {wanted}")
 
-    def _process_spec(
-        self, args: tuple[str, ...], env: Mapping[str, str] | None, cwd: str | None, *, tty: bool | Window, linger: bool
-    ) -> ProcessSpec:
-        self._need("run a program in", State.RUNNING)
-        window = (Window() if tty else None) if isinstance(tty, bool) else tty
-        if window is not None and not isinstance(window, Window):
-            raise SpecError(f"tty: give True or a cloche.Window, not {tty!r}")
-        if env is not None:
-            for name, value in env.items():
-                check_env(name, value)
-        merged = {**self.spec.env, **(env or {})}
-        return ProcessSpec(args=args, env=merged, cwd=cwd or self._instance.workspace, window=window, linger=linger)
-
-    def _deadline(self, timeout: float | str | None) -> tuple[float | None, str]:
-        """Give how many seconds a call may take, and the reason for its end after them."""
-        bound = None if timeout is None else units.duration(timeout, "timeout")
-        wall = self.spec.limits.wall
-        return (bound, "timeout") if bound is not None and (wall is None or bound <= wall) else (wall, "limit:wall")
-
-    async def _launch(self, spec: ProcessSpec, stdin: Stdin, sink: Sink, on_output: OnOutput | None) -> AsyncJob:
-        source = checked_stdin(stdin)
-        streams = Streams(terminal=spec.window is not None, wants_input=source is not None)
-        try:
-            process = await self._instance.exec(spec, streams.stdio)
-        except BaseException:
-            streams.close()
-            raise
-        finally:
-            streams.handed_over()
-        if process.terminal is not None:
-            streams.adopt(process.terminal)
-        kind = "x" if isinstance(sink, Collector) else "j"
-        job_id, self._next_job = f"{kind}{self._next_job}", self._next_job + 1
-        limit = None if isinstance(sink, Ring) and not sink.lossless else self.spec.limits.output
-        job = AsyncJob(job_id, spec, process, sink=sink, streams=streams, output_limit=limit, on_output=on_output)
-        self._jobs[job_id] = job
-        job.pump(self._tasks)
-        rest = streams.write_at_once(source, keep_open=spec.window is not None)
-        if rest is not None:
-            job.feed(self._tasks, rest)
-        return job
-
-    async def _background(self, job: AsyncJob, deadline: float | None, cause: str) -> None:
-        await job.settle(deadline, cause)
-        self._used = time.monotonic()
-        ended = [j for j in self._jobs.values() if not j.running]
-        for old in ended[:-JOBS_KEPT]:
-            del self._jobs[old.id]
-
     def _watcher(self, body: Callable[..., Awaitable[None]], *args: object) -> None:
         scope = anyio.CancelScope()
         self._watchers.append(scope)
@@ -272,31 +214,56 @@ class AsyncSandbox:
         self._tasks.start_soon(watch)
 
     async def _watch(self) -> None:
-        reason = await self._instance.wait()
+        broken = ""
+        try:
+            reason = await self._instance.wait() or "it went down by itself"
+        except Exception as error:  # noqa: BLE001 - a runtime that breaks its contract; its box can't be trusted any more
+            reason = broken = f"its runtime failed: {type(error).__name__}: {error}"
         if self.state is not State.STOPPED:
             self.state, self.reason = State.STOPPED, reason
             self._host.emit(EventType.FAILED, self, error=reason)
+        if broken:
+            await self._kill()
         self._stopped.set()
+
+    async def _give_back(self) -> None:
+        if self._gone:
+            return
+        for watcher in self._watchers:
+            watcher.cancel()
+        self._mark_stopped("deleted", cause="killed")
+        try:
+            await self._instance.delete()
+        finally:
+            self._stopped.set()
+        self._gone = True
+        self._host.forget(self)
 
     async def _expire(self, what: str, bound: float) -> None:
         if what == "lifetime":
             await anyio.sleep(bound)
         else:
-            while (left := self._idle_left(bound)) > 0:  # noqa: ASYNC110 - time passing is what it waits for
+            while (left := bound - self._programs.idle()) > 0:  # noqa: ASYNC110 - time passing is what it waits for
                 await anyio.sleep(left)
         await self._stop(f"limit:{what}")
 
-    def _idle_left(self, bound: float) -> float:
-        if any(job.running for job in self._jobs.values()):
-            self._used = time.monotonic()
-        return self._used + bound - time.monotonic()
-
     async def _stop(self, reason: str) -> None:
-        if self.state is State.STOPPED:
-            return
-        self.state, self.reason = State.STOPPED, reason
-        for job in self._jobs.values():
-            job.fail(reason, f"its sandbox was stopped: {reason}")
+        news = self._mark_stopped(reason, cause=reason)
+        await self._kill()
+        self._stopped.set()
+        if news:
+            self._host.emit(EventType.STOPPED, self, reason=reason)
+
+    async def _kill(self) -> None:
         with anyio.CancelScope(shield=True):
-            await self._instance.kill()
-        self._host.emit(EventType.STOPPED, self, reason=reason)
+            async with self._turn:
+                if not self._gone:
+                    await self._instance.kill()
+
+    def _mark_stopped(self, reason: str, *, cause: str) -> bool:
+        """Let no more programs start and say why the running ones end; gives whether that is news."""
+        self._programs.end(cause, f"its sandbox was stopped: {reason}")
+        if self.state is State.STOPPED:
+            return False
+        self.state, self.reason = State.STOPPED, reason
+        return True
