@@ -50,6 +50,7 @@ class AgentInstance(Instance):
         self._reaped = False
         self._deleted = False
         self._log_fd = -1
+        self._killing = anyio.Lock()
 
     async def start(self) -> None:
         """Launch the agent and wait until it has applied everything and says so."""
@@ -177,19 +178,23 @@ class AgentInstance(Instance):
     async def kill(self) -> None:
         """Kill every process of the box and wait until the kernel says that they are gone."""
         self._wanted = True
+        async with self._killing:
+            await self._kill()
+
+    async def _kill(self) -> None:
         pid, pidfd = self._launcher
         if pidfd < 0 or self._reaped:
             self._fall("")
             return
         if self._launch.dies_with_agent and self._agent_pidfd >= 0:
-            _kill(self._agent_pidfd)
+            _send_kill(self._agent_pidfd)
         elif self._agent_pidfd >= 0:
             await self.tell(wire.encode_quit())
         else:
-            _kill(pidfd)
+            _send_kill(pidfd)
         if not await _dead(pidfd) and self._group is not None:
             self._group.kill()
-        _kill(pidfd)
+        _send_kill(pidfd)
         if not await _dead(pidfd):
             raise SandboxError(f"process {pid} of the box can't be killed; the kernel holds it (see /proc/{pid}/stack)")
         self._reap()
@@ -309,7 +314,7 @@ class AgentInstance(Instance):
         return ""
 
 
-def _kill(pidfd: int) -> None:
+def _send_kill(pidfd: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         signals.pidfd_send_signal(pidfd, signals.SIGKILL)
 
