@@ -10,8 +10,6 @@ A plugin is code that its user chose to install and runs inside the host: all th
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,17 +20,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pluggy
 
 from cloche import hookspecs, units
+from cloche.contract import check_hooks, describe, runtime_name
 from cloche.discovery import Found, given, installed
-from cloche.enforcement import Guarantee
-from cloche.errors import ClocheError, PluginError
+from cloche.errors import PluginError
 from cloche.policy import IsolationLevel
-from cloche.runtime import Runtime
 
 if TYPE_CHECKING:
     import click
 
     from cloche.config import Config
     from cloche.events import Event
+    from cloche.runtime import Runtime
     from cloche.spec import Spec
 
 Status = Literal["loaded", "failed", "blocked"]
@@ -84,6 +82,8 @@ class Plugins:
         self._manager.add_hookspecs(hookspecs)
         self._entries: list[_Entry] = []
         self._commands_asked = False
+        self.retired: list[Runtime] = []
+        """Runtimes that went with a plugin which failed: the host may have used them and closes them in the end."""
 
     @classmethod
     def load(cls, config: Config, *, plugins: Iterable[object] = (), entry_points: bool = True) -> Plugins:
@@ -140,10 +140,10 @@ class Plugins:
     def select_runtime(self, spec: Spec, candidates: Sequence[Runtime]) -> Runtime:
         """Give the candidate that a plugin chose, or the first if none did; the last loaded plugin is asked first.
 
-        ``candidates`` are some of ``runtimes``, at least one. A plugin that raises or chooses anything else fails,
-        and with it whatever of its own was a candidate; ``PluginError`` if that leaves none.
+        ``candidates`` are some of ``runtimes``. A plugin that raises or chooses anything else fails, and with it
+        whatever of its own was a candidate; ``PluginError`` if that leaves none.
         """
-        left = tuple(candidates)
+        left = self._alive(candidates)
         for entry, impl in self._asked("cloche_select_runtime"):
             with self._guard(entry):
                 answer = _call(impl, spec=spec, candidates=left)
@@ -152,9 +152,7 @@ class Plugins:
                         return candidate
                 if answer is not None:
                     raise PluginError(f"cloche_select_runtime chose {answer!r:.80}, which is none of the candidates")
-            left = tuple(c for c in left if any(c is r for r in self.runtimes.values()))
-            if not left:
-                raise PluginError(f"all runtimes that could be chosen came from plugin {entry.name!r}, which failed")
+            left = self._alive(left)
         return left[0]
 
     def created(self, event: Event) -> None:
@@ -184,11 +182,11 @@ class Plugins:
             entry.plugin = plugin
             self._manager.register(plugin, name=entry.name)
             self._manager.check_pending()
-            self._check_hooks(entry)
+            self._collect_hooks(entry)
             for impl in entry.hooks.get("cloche_configure", ()):
                 _call(impl, config=config.table(entry.name))
             for runtime in self._things(entry, "cloche_runtimes"):
-                name = _runtime_name(runtime)
+                name = runtime_name(runtime)
                 self._check_free("runtime", name)
                 entry.runtimes[name] = runtime
             for level in self._things(entry, "cloche_isolation_levels"):
@@ -197,19 +195,10 @@ class Plugins:
                 self._check_free("level", level.name)
                 entry.levels[level.name] = level
 
-    def _check_hooks(self, entry: _Entry) -> None:
+    def _collect_hooks(self, entry: _Entry) -> None:
         for caller in self._manager.get_hookcallers(entry.plugin) or ():
             entry.hooks[caller.name] = [i for i in caller.get_hookimpls() if i.plugin is entry.plugin]
-        for impl in chain.from_iterable(entry.hooks.values()):
-            if impl.hookwrapper or impl.wrapper:
-                raise PluginError("a hook wrapper could change the answers of others; plain hooks only")
-            if inspect.iscoroutinefunction(impl.function):
-                raise PluginError(f"{impl.function.__name__} is async; hooks are plain functions")
-        for name in dir(hookspecs):
-            if name.startswith("cloche_") and name not in entry.hooks and hasattr(entry.plugin, name):
-                raise PluginError(f"{name} is not marked; put @cloche.hookimpl over it")
-        if not entry.hooks:
-            raise PluginError("it has no hooks; mark its functions with @cloche.hookimpl")
+        check_hooks(entry.plugin, entry.hooks)
 
     def _check_free(self, kind: str, name: str) -> None:
         for other in self._entries:
@@ -241,6 +230,12 @@ class Plugins:
                 if entry.plugin is impl.plugin:
                     yield entry, impl
 
+    def _alive(self, candidates: Sequence[Runtime]) -> tuple[Runtime, ...]:
+        left = tuple(c for c in candidates if any(c is r for e in self._entries for r in e.runtimes.values()))
+        if not left:
+            raise PluginError("every runtime that could be chosen came from a plugin that failed; see `cloche plugins`")
+        return left
+
     def _loaded(self) -> list[_Entry]:
         return [e for e in self._entries if e.status == "loaded"]
 
@@ -255,7 +250,8 @@ class Plugins:
             self._drop(entry, error)
 
     def _drop(self, entry: _Entry, error: BaseException) -> None:
-        entry.status, entry.error = "failed", _describe(error)
+        entry.status, entry.error = "failed", describe(error)
+        self.retired += entry.runtimes.values()
         entry.hooks, entry.runtimes, entry.levels, entry.commands = {}, {}, {}, {}
         # A registration that failed may have left a part behind, under this very object only.
         if entry.plugin is not None and self._manager.get_plugin(entry.name) is entry.plugin:
@@ -268,32 +264,3 @@ def _origin(entry: _Entry) -> str:
 
 def _call(impl: pluggy.HookImpl, **arguments: object) -> object:
     return impl.function(*[arguments[name] for name in impl.argnames])
-
-
-def _runtime_name(value: object) -> str:
-    """Give the name of a runtime that keeps the contract of its class variables, else raise ``PluginError``."""
-    if isinstance(value, type):
-        raise PluginError(f"cloche_runtimes gave the class {value.__name__}; give an object of it")
-    if not isinstance(value, Runtime):
-        raise PluginError(f"cloche_runtimes gave {value!r:.80}, which is no cloche.Runtime")
-    for what, kind in (("name", str), ("summary", str), ("strength", int), ("guarantees", frozenset)):
-        if not isinstance(getattr(value, what, None), kind):
-            raise PluginError(f"the runtime {type(value).__name__} must have a {what} of type {kind.__name__}")
-    if not all(isinstance(g, Guarantee) for g in value.guarantees):
-        raise PluginError(f"the runtime {type(value).__name__} lists a guarantee that is no cloche.Guarantee")
-    if units.identifier(value.name, "runtime name") != value.name.lower():
-        raise PluginError(f"the runtime name {value.name!r} must be in lower case")
-    return value.name
-
-
-def _describe(error: BaseException) -> str:
-    """Give one line: what was raised and, where that is the plugin's own code, in which line of which file."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - an error whose text can't be had is still an error
-        text = ""
-    if isinstance(error, ClocheError | pluggy.PluginValidationError):
-        return text
-    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
-    return f"{text:.500} ({frames[-1].filename}:{frames[-1].lineno})" if frames else f"{text:.500}"

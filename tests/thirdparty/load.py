@@ -26,13 +26,14 @@ def main(register: str) -> None:
         before = [asdict(record) for record in host.plugins.records]
         result = host.run("echo", "hi", runtime="fake", name="first").check()
         again = host.run("echo", "ho", runtime="fake", name="second", isolation="classroom").check()
+        commands = sorted(host.plugins.commands)
         answer = {
             "before": before,
             "after": [asdict(record) for record in host.plugins.records],
             "output": [result.text, again.text],
             "runtimes": {name: type(runtime).__module__ for name, runtime in host.runtimes.items()},
             "levels": {name: level.summary for name, level in host.levels.items()},
-            "commands": sorted(host.plugins.commands),
+            "commands": commands,
         }
     json.dump(answer, sys.stdout)
 
