@@ -32,7 +32,7 @@ from cloche.spec import Spec
 from cloche.uids import Seat, UidPool
 from cloche_native import agent as wire
 from cloche_native import cgroup, findings
-from cloche_native.bounds import Bounds
+from cloche_native.bounds import Bounds, tasks_of_caller
 
 PROBE_TIMEOUT = 15.0
 OWN_PROCESSES = 64  # room in a control group for the launcher, the agent and its helpers, one an exec
@@ -152,7 +152,7 @@ class AgentRuntime(Runtime):
                 ),
                 rlimits=asked.rlimits(grouped=groups is not None),
                 affinity=cpus,
-                pids=asked.pids,
+                pids=self._task_limit(asked, grouped=groups is not None),
             )  # fmt: skip
             launch = self.launch(spec, setup, seat)
         except BaseException:
@@ -167,6 +167,11 @@ class AgentRuntime(Runtime):
     def _unwatch(self, groups: list[str]) -> None:
         if self._janitor is not None:
             self._janitor.forget(groups)
+
+    def _task_limit(self, asked: Bounds, *, grouped: bool) -> int | None:
+        if asked.pids is None or self._facts is None or findings.own_user(self._facts):
+            return asked.pids
+        return None if grouped else asked.pids + tasks_of_caller()
 
     def _sockets(self, spec: Spec) -> native.Sockets:
         if spec.network.mode != "none":

@@ -21,11 +21,15 @@ class GuaranteeTests:
 
     runtime: ClassVar[type[cloche.Runtime]]
 
-    def _needs(self, guarantee: Guarantee) -> None:
+    def _needs(self, guarantee: Guarantee, unkept: dict[str, str]) -> None:
         if guarantee not in self.runtime.guarantees:
             pytest.skip(f"runtime {self.runtime.name} does not declare {guarantee}")
+        if guarantee in unkept:
+            pytest.skip(f"{guarantee} can't be kept on this machine: {unkept[guarantee]}")
 
-    def test_everything_declared_is_reported_as_kept(self, box: cloche.Sandbox) -> None:
+    def test_everything_declared_is_reported_as_kept(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
+        if unkept:
+            pytest.skip(f"this machine lacks something: {unkept}")
         assert box.enforcement.refusals(box.spec.needed()) == {}
         for guarantee in self.runtime.guarantees:
             assert not isinstance(box.enforcement[guarantee], cloche.Unenforced)
@@ -42,8 +46,10 @@ class GuaranteeTests:
         assert done.text == ""
         assert box.exec("/bin/sh", "-c", "(: <&1) && echo open").text == "open\n"
 
-    def test_process_the_host_can_be_neither_signalled_nor_seen(self, box: cloche.Sandbox) -> None:
-        self._needs(Guarantee.PROCESS)
+    def test_process_the_host_can_be_neither_signalled_nor_seen(
+        self, box: cloche.Sandbox, unkept: dict[str, str]
+    ) -> None:
+        self._needs(Guarantee.PROCESS, unkept)
         victim = subprocess.Popen(["/bin/sleep", "4711.25"])
         try:
             done = box.exec("/bin/sh", "-c", f"kill -9 {victim.pid}; cat /proc/[0-9]*/cmdline")
@@ -54,8 +60,10 @@ class GuaranteeTests:
             victim.wait()
         assert box.exec("/bin/sh", "-c", "sleep 60 & kill -9 $! && wait $!; echo $?").text == "137\n"
 
-    def test_filesystem_the_host_cannot_be_read_or_written(self, box: cloche.Sandbox, tmp_path: Path) -> None:
-        self._needs(Guarantee.FILESYSTEM)
+    def test_filesystem_the_host_cannot_be_read_or_written(
+        self, box: cloche.Sandbox, tmp_path: Path, unkept: dict[str, str]
+    ) -> None:
+        self._needs(Guarantee.FILESYSTEM, unkept)
         tmp_path.chmod(0o777)
         secret = tmp_path / "secret"
         secret.write_text("of the host")
@@ -72,8 +80,10 @@ class GuaranteeTests:
             assert not Path(f"{place}cloche-was-here").exists()
         assert box.exec("/bin/sh", "-c", "echo mine > mine && cat mine").text == "mine\n"
 
-    def test_filesystem_a_mount_is_shown_and_read_only_unless_said(self, host: cloche.Host, tmp_path: Path) -> None:
-        self._needs(Guarantee.FILESYSTEM)
+    def test_filesystem_a_mount_is_shown_and_read_only_unless_said(
+        self, host: cloche.Host, tmp_path: Path, unkept: dict[str, str]
+    ) -> None:
+        self._needs(Guarantee.FILESYSTEM, unkept)
         shown, open_ = tmp_path / "shown", tmp_path / "open"
         for folder in (shown, open_):
             folder.mkdir()
@@ -90,8 +100,8 @@ class GuaranteeTests:
         assert ((shown / "f").read_text(), (open_ / "g").read_text()) == ("given", "written\n")
         assert (open_ / "g").stat().st_uid == os.getuid()
 
-    def test_network_nothing_of_the_host_is_reached(self, box: cloche.Sandbox) -> None:
-        self._needs(Guarantee.NETWORK)
+    def test_network_nothing_of_the_host_is_reached(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
+        self._needs(Guarantee.NETWORK, unkept)
         hits: list[bytes] = []
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(5)
@@ -109,8 +119,8 @@ class GuaranteeTests:
         assert hits == [b"host"]
         assert not tried.ok
 
-    def test_syscalls_and_capabilities_are_confined(self, box: cloche.Sandbox) -> None:
-        self._needs(Guarantee.SYSCALLS)
+    def test_syscalls_and_capabilities_are_confined(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
+        self._needs(Guarantee.SYSCALLS, unkept)
         status = box.exec("cat", "/proc/self/status").text
         if status:
             assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
@@ -121,8 +131,8 @@ class GuaranteeTests:
         assert not box.exec("mount", "-t", "tmpfs", "none", ".").ok
         assert box.exec("true").ok
 
-    def test_identity_the_guest_is_nobody_on_the_host(self, box: cloche.Sandbox) -> None:
-        self._needs(Guarantee.IDENTITY)
+    def test_identity_the_guest_is_nobody_on_the_host(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
+        self._needs(Guarantee.IDENTITY, unkept)
         job = box.spawn("sleep", "4712.5")
         owners = {
             Path(f"/proc/{pid}").stat().st_uid
@@ -134,21 +144,21 @@ class GuaranteeTests:
         if os.getuid() == 0:
             assert os.getuid() not in owners
 
-    def test_pids_are_bounded(self, box: cloche.Sandbox) -> None:
-        self._needs(Guarantee.PIDS)
+    def test_pids_are_bounded(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
+        self._needs(Guarantee.PIDS, unkept)
         done = box.exec("/bin/sh", "-c", "for n in $(seq 100); do sleep 60 & done; echo all", timeout=20)
         assert b"all" not in done.stdout or b"fork" in done.stderr
         few = box.exec("/bin/sh", "-c", "for n in $(seq 20); do sleep 60 & done; echo all", timeout=20)
         assert few.text == "all\n"
 
-    def test_memory_is_bounded(self, box: cloche.Sandbox) -> None:
-        self._needs(Guarantee.MEMORY)
+    def test_memory_is_bounded(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
+        self._needs(Guarantee.MEMORY, unkept)
         hog = "x=$(head -c {}m /dev/zero | tr '\\0' x); echo ${{#x}}"
         assert box.exec("/bin/sh", "-c", hog.format(20), timeout=30).text.strip() == str(20 << 20)
         assert box.exec("/bin/sh", "-c", hog.format(600), timeout=30).text.strip() != str(600 << 20)
 
-    def test_disk_is_bounded_in_bytes_and_files(self, box: cloche.Sandbox) -> None:
-        self._needs(Guarantee.DISK)
+    def test_disk_is_bounded_in_bytes_and_files(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
+        self._needs(Guarantee.DISK, unkept)
         assert box.exec("dd", "if=/dev/zero", "of=big", "bs=1M", "count=8").ok
         assert b"No space" in box.exec("dd", "if=/dev/zero", "of=bigger", "bs=1M", "count=32").stderr
         many = box.exec("/bin/sh", "-c", "rm -f big*; for n in $(seq 9000); do : > f$n || exit 9; done", timeout=60)
