@@ -4,6 +4,8 @@
  *                         each number the nanoseconds per operation of one batch
  *   inside flood BYTES    writes BYTES (a multiple of 65536) to standard output; byte i of a block is
  *                         (i * 31 + (i >> 8) * 17) & 255, and the first eight are the block's number, low byte first
+ *   inside flood BYTES wait
+ *                         the same, after printing "ready\n" and reading one byte from standard input
  *   inside noop           ends at once with exit code 42: what fork_exec runs
  *
  * Each operation's answer is checked; a wrong one ends the program with exit code 1 and a line on standard error.
@@ -87,6 +89,12 @@ static void measure(const char *name, void (*operation)(void), int count, const 
     fflush(stdout); /* before the next fork: a child must not inherit a full buffer */
 }
 
+static void wait_for_reader(void) {
+    char go;
+    if (write(1, "ready\n", 6) != 6 || read(0, &go, 1) != 1)
+        fail("waiting for the reader");
+}
+
 static void flood(uint64_t total) {
     static unsigned char block[BLOCK];
     for (uint32_t i = 0; i < BLOCK; i++)
@@ -107,12 +115,14 @@ int main(int argc, char **argv) {
     self = argv[0];
     if (argc == 2 && strcmp(argv[1], "noop") == 0)
         return NOOP_CODE;
-    if (argc == 3 && strcmp(argv[1], "flood") == 0) {
+    if (argc >= 3 && strcmp(argv[1], "flood") == 0) {
+        if (argc == 4 && strcmp(argv[3], "wait") == 0)
+            wait_for_reader();
         flood(strtoull(argv[2], NULL, 10));
         return 0;
     }
     if (argc != 3 || strcmp(argv[1], "measure") != 0) {
-        fprintf(stderr, "usage: inside measure FILE | flood BYTES | noop\n");
+        fprintf(stderr, "usage: inside measure FILE | flood BYTES [wait] | noop\n");
         return 2;
     }
     file = argv[2];

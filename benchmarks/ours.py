@@ -55,8 +55,13 @@ class Cloche(Contender):
         if way == "exec":
             self._good(self.flooding.exec(guest, "flood", str(size), on_output=take))
         else:
-            job = self.flooding.spawn(guest, "flood", str(size))
-            for chunk in job.output():
+            # A job's ring drops the oldest output while nobody follows it, so the guest begins when someone does.
+            job = self.flooding.spawn(guest, "flood", str(size), "wait", stdin=cloche.OPEN)
+            output = job.output()
+            if next(output).data != b"ready\n":
+                raise WrongAnswerError(f"{self.name}: the guest did not say it was ready")
+            job.write(b"x")
+            for chunk in output:
                 take(chunk)
             self._good(job.wait())
         if count != size:
