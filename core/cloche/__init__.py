@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from cloche.agent import AgentInstance
     from cloche.agent_runtime import AgentRuntime
-    from cloche.blocking import Host, Job, Sandbox
+    from cloche.blocking import Host
+    from cloche.blocking_sandbox import Job, Sandbox
     from cloche.config import Config
     from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, Unenforced
     from cloche.errors import (
@@ -110,7 +111,8 @@ __all__ = [
 _HOME: Final = {
     "agent": ("AgentInstance",),
     "agent_runtime": ("AgentRuntime",),
-    "blocking": ("Host", "Job", "Sandbox"),
+    "blocking": ("Host",),
+    "blocking_sandbox": ("Job", "Sandbox"),
     "config": ("Config",),
     "enforcement": ("Enforced", "Enforcement", "Guarantee", "Kept", "Partial", "Unenforced"),
     "errors": (

@@ -53,7 +53,7 @@ class AsyncSandbox:
         self._tasks = tasks
         self._programs = Programs(spec, instance, runtime=runtime, tasks=tasks)
         self._watchers: list[anyio.CancelScope] = []
-        self._gone = False
+        self.deleted = False
         self._stopped = anyio.Event()
         self._turn = anyio.Lock(fast_acquire=True)  # start, kill, delete: a runtime sees one at a time
         self._pausing = anyio.Lock(fast_acquire=True)
@@ -227,7 +227,7 @@ class AsyncSandbox:
         self._stopped.set()
 
     async def _give_back(self) -> None:
-        if self._gone:
+        if self.deleted:
             return
         for watcher in self._watchers:
             watcher.cancel()
@@ -236,7 +236,7 @@ class AsyncSandbox:
             await self._instance.delete()
         finally:
             self._stopped.set()
-        self._gone = True
+        self.deleted = True
         self._host.forget(self)
 
     async def _expire(self, what: str, bound: float) -> None:
@@ -257,7 +257,7 @@ class AsyncSandbox:
     async def _kill(self) -> None:
         with anyio.CancelScope(shield=True):
             async with self._turn:
-                if not self._gone:
+                if not self.deleted:
                     await self._instance.kill()
 
     def _mark_stopped(self, reason: str, *, cause: str) -> bool:
