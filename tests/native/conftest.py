@@ -17,11 +17,6 @@ T = TypeVar("T")
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
 
 
-@pytest.fixture(autouse=True)
-def _nothing_left(no_leaks: None) -> None:
-    """Every test here is checked for what it leaves behind."""
-
-
 @pytest.fixture
 def root() -> None:
     if os.geteuid() != 0:

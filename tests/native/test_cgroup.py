@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 
 @pytest.fixture
 def hierarchy() -> Iterator[cgroup.Hierarchy]:

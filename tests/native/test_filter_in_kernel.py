@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 UID = 231_010
 AT_EMPTY_PATH = 0x1000
 
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 
 def number(name: str) -> int:
     found = native.syscall_number(name)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 UID = 231_001
 
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 
 @pytest.fixture
 def output(null: int) -> Callable[..., str]:

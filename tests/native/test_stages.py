@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 UID, GID = 231_002, 231_003
 
-pytestmark = pytest.mark.usefixtures("root")
+pytestmark = pytest.mark.usefixtures("root", "no_leaks")
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import cloche_native as native
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[int]:
