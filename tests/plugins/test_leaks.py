@@ -12,25 +12,25 @@ from cloche.testing.leaks import Snapshot, _mounts, leaked
 
 
 def test_a_process_is_named_also_once_it_is_dead() -> None:
-    before = Snapshot.take()
+    before = Snapshot.take(machine=False)
     with subprocess.Popen(["sleep", "60"]) as sleeper:
-        assert leaked(before, settle=0)["processes"] == [f"{sleeper.pid} sleep S"]
+        assert leaked(before, settle=0, machine=False)["processes"] == [f"{sleeper.pid} sleep S"]
         sleeper.kill()
         os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
-        assert leaked(before, settle=0)["processes"] == [f"{sleeper.pid} sleep Z"]
-    assert leaked(before) == {}
+        assert leaked(before, settle=0, machine=False)["processes"] == [f"{sleeper.pid} sleep Z"]
+    assert leaked(before, machine=False) == {}
 
 
 def test_a_grandchild_is_named() -> None:
-    before = Snapshot.take()
+    before = Snapshot.take(machine=False)
     script = "import subprocess, sys; subprocess.run(['sleep', '60'])"
     with subprocess.Popen([sys.executable, "-c", script]) as parent:
         deadline = time.monotonic() + 20
-        while not (found := [n for n in leaked(before, settle=0)["processes"] if " sleep " in n]):
+        while not (found := [n for n in leaked(before, settle=0, machine=False)["processes"] if " sleep " in n]):
             assert parent.poll() is None
             assert time.monotonic() < deadline
         os.kill(int(found[0].split()[0]), 9)
-    assert leaked(before) == {}
+    assert leaked(before, machine=False) == {}
 
 
 def test_a_control_group_of_ours_is_named() -> None:
@@ -51,7 +51,7 @@ def test_the_fixture_fails_a_test_that_leaves_something_and_only_that(tmp_path: 
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["cloche.testing.leaks"]\n')
     (tmp_path / "test_two.py").write_text(
         "import os, pytest\n"
-        "pytestmark = pytest.mark.usefixtures('no_leaks')\n"
+        "pytestmark = pytest.mark.usefixtures('no_own_leaks')\n"
         "def test_clean(): pass\n"
         "def test_dirty(): os.open('/proc', os.O_RDONLY)\n"
     )

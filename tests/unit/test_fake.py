@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cloche import Instance
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_own_leaks")]
 MakeSpec = Callable[..., Spec]
 
 

@@ -1,13 +1,13 @@
-"""A pytest plugin with the fixture ``no_leaks``: a test that uses it leaves nothing behind, or fails saying what.
+"""A pytest plugin: a test that uses one of its fixtures leaves nothing behind, or fails saying what.
 
 In ``conftest.py``::
 
     pytest_plugins = ["cloche.testing.leaks"]
 
-Looked at before and after: descendants of this process (also zombies), its open descriptors and threads, the mounts
-it sees, control groups whose name begins with ``cloche`` with what is below them, and entries of the temporary folder
-whose name begins so. The last three belong to the machine: what another user of cloche makes at the same time is taken
-for a leak if it stays longer than ``SETTLE`` seconds.
+``no_own_leaks`` looks at what belongs to this process, before and after: its descendants (also zombies), open
+descriptors and threads. ``no_leaks`` looks at the machine too: the mounts this process sees, control groups whose name
+begins with ``cloche`` with what is below them, and entries of the temporary folder whose name begins so. What another
+user of cloche makes at the same time is taken for a leak if it stays longer than ``SETTLE`` seconds.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class Snapshot:
     files: frozenset[str]
 
     @classmethod
-    def take(cls) -> Snapshot:
-        """Give what is there now."""
-        mounts = _mounts()
+    def take(cls, *, machine: bool = True) -> Snapshot:
+        """Give what is there now; without ``machine`` only what belongs to this process."""
+        mounts = _mounts() if machine else []
         return cls(
             processes=frozenset(_descendants(os.getpid())),
             descriptors=frozenset(_descriptors()),
             threads=frozenset(f"{t.name} ({t.ident})" for t in threading.enumerate()),
             mounts=frozenset(f"{point} ({kind}, id {number})" for number, point, kind in mounts),
             cgroups=frozenset(_cgroups([point for _, point, kind in mounts if kind in ("cgroup", "cgroup2")])),
-            files=frozenset(str(p) for p in Path(tempfile.gettempdir()).glob("cloche*")),
+            files=frozenset(str(p) for p in Path(tempfile.gettempdir()).glob("cloche*") if machine),
         )
 
     def since(self, before: Snapshot) -> dict[str, list[str]]:
@@ -59,10 +59,10 @@ class Snapshot:
         return {kind: names for kind, names in new.items() if names}
 
 
-def leaked(before: Snapshot, *, settle: float = SETTLE) -> dict[str, list[str]]:
+def leaked(before: Snapshot, *, settle: float = SETTLE, machine: bool = True) -> dict[str, list[str]]:
     """Give what is still there and was not in ``before``, after waiting up to ``settle`` seconds for it to go."""
     deadline = time.monotonic() + settle
-    while (left := Snapshot.take().since(before)) and time.monotonic() < deadline:
+    while (left := Snapshot.take(machine=machine).since(before)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
 
@@ -70,9 +70,19 @@ def leaked(before: Snapshot, *, settle: float = SETTLE) -> dict[str, list[str]]:
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """Fail the test if it leaves processes, descriptors, threads, mounts, control groups or temporary files behind."""
-    before = Snapshot.take()
+    yield from _watch(machine=True)
+
+
+@pytest.fixture
+def no_own_leaks() -> Iterator[None]:
+    """Fail the test if it leaves processes, descriptors or threads behind."""
+    yield from _watch(machine=False)
+
+
+def _watch(*, machine: bool) -> Iterator[None]:
+    before = Snapshot.take(machine=machine)
     yield
-    left = leaked(before)
+    left = leaked(before, machine=machine)
     if left:
         lines = [f"  {kind}: {name}" for kind, names in left.items() for name in names]
         pytest.fail("\n".join(["the test left behind:", *lines]), pytrace=False)
