@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal as signals
-import socket
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
-import cloche_native as native
+from cloche.agent_launch import LaunchedAgent
 from cloche.agent_process import DEATH_TIMEOUT, AgentProcess
 from cloche.errors import SandboxError, StartError
 from cloche.launch import Launch, ResourceGroup
@@ -24,22 +23,16 @@ from cloche.spec import ProcessSpec, Usage
 from cloche.uids import Seat
 from cloche_native import agent as wire
 
-READY_TIMEOUT = 20.0  # seconds; a launch takes milliseconds, and a stuck launcher must not hang its host
-
 
 class AgentInstance(Instance):
     """A box driven through its agent."""
 
     def __init__(self, launch: Launch, group: ResourceGroup | None = None, seat: Seat | None = None) -> None:
         self.workspace = launch.workspace
-        self.root_fd: int | None = None
         self._launch = launch
         self._group = group
         self._seat = seat
-        self._socket: socket.socket | None = None
-        self._launcher = (0, -1)
-        self._agent_pid = 0
-        self._agent_pidfd = -1
+        self._agent = LaunchedAgent(launch, group, seat)
         self._programs: dict[int, AgentProcess] = {}
         self._answers: dict[int, tuple[anyio.Event, list[int]]] = {}
         self._next_id = 0
@@ -47,69 +40,21 @@ class AgentInstance(Instance):
         self._down = False
         self._why = ""
         self._wanted = False
-        self._reaped = False
         self._deleted = False
-        self._log_fd = -1
-        self._killing = anyio.Lock()
 
     async def start(self) -> None:
         """Launch the agent and wait until it has applied everything and says so."""
-        ours, theirs = wire.control_pair()
-        self._socket = ours
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        self._log_fd, log = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            wire.send(ours, self._launch.setup.encode())
-            self._launcher = native.spawn(
-                self._launch.argv,
-                env=dict(self._launch.env),
-                fds={0: null, 1: log, 2: log, wire.CONTROL_FD: theirs.fileno()},
-                uid=self._seat.uid if self._seat is not None else None,
-                gid=self._seat.uid if self._seat is not None else None,
-                stages=self._launch.stages,
-                stage_folder=self._launch.stage_folder if self._launch.stages else None,
-                cgroups=self._group.attach_fds() if self._group is not None else (),
-            )
-        except OSError as error:
-            raise StartError(f"{self._launch.argv[0]} could not be started: {error}") from error
-        finally:
-            theirs.close()
-            os.close(null)
-            os.close(log)
-        with anyio.move_on_after(READY_TIMEOUT) as scope:
-            await self._ready()
-        if scope.cancelled_caught:
-            raise StartError(f"the box was not ready within {READY_TIMEOUT:g} s: {self._log()}")
-
-    async def _ready(self) -> None:
-        assert self._socket is not None  # noqa: S101 - set by start
-        while True:
-            try:
-                reply, sender = wire.receive(self._socket)
-                break
-            except BlockingIOError:
-                await anyio.wait_readable(self._socket)
-            except (EOFError, OSError, wire.WireError) as error:
-                await anyio.wait_readable(self._launcher[1])
-                raise StartError(f"the launcher ended before the box was ready: {self._log() or error}") from None
-        match reply:
-            case wire.Ready(root):
-                self.root_fd = root
-            case wire.Failed(number, text):
-                raise StartError(f"the box could not apply its policy: {text} ({os.strerror(number)}) {self._log()}")
-            case _:
-                raise StartError(f"the box said {reply!r} instead of being ready")
-        self._agent_pid = sender
-        self._agent_pidfd = os.pidfd_open(sender)
+        await self._agent.start()
 
     async def wait(self) -> str:
         """Serve the agent's messages until the box is down."""
-        assert self._socket is not None  # noqa: S101 - set by start
+        control = self._agent.socket
+        assert control is not None  # noqa: S101 - set by start
         while not self._down:
             try:
-                reply, _ = wire.receive(self._socket)
+                reply, _ = wire.receive(control)
             except BlockingIOError:
-                await anyio.wait_readable(self._socket)
+                await anyio.wait_readable(control)
             except EOFError:
                 self._fall("" if self._wanted else self._death())
             except (OSError, wire.WireError) as error:
@@ -146,11 +91,11 @@ class AgentInstance(Instance):
 
     async def tell(self, packet: bytes, fds: Sequence[int] = ()) -> None:
         """Send the agent a packet; one that is gone has nothing left to be told."""
-        while self._socket is not None and not self._down:
+        while self._agent.socket is not None and not self._down:
             try:
-                wire.send(self._socket, packet, fds)
+                wire.send(self._agent.socket, packet, fds)
             except BlockingIOError:
-                await anyio.wait_writable(self._socket)
+                await anyio.wait_writable(self._agent.socket)
             except (BrokenPipeError, ConnectionError):
                 return
             else:
@@ -173,31 +118,12 @@ class AgentInstance(Instance):
 
     def info(self) -> Mapping[str, str]:
         """Give the process ids on the host."""
-        return {"agent_pid": str(self._agent_pid), "launcher_pid": str(self._launcher[0])}
+        return {"agent_pid": str(self._agent.agent_pid), "launcher_pid": str(self._agent.pid)}
 
     async def kill(self) -> None:
         """Kill every process of the box and wait until the kernel says that they are gone."""
         self._wanted = True
-        async with self._killing:
-            await self._kill()
-
-    async def _kill(self) -> None:
-        pid, pidfd = self._launcher
-        if pidfd < 0 or self._reaped:
-            self._fall("")
-            return
-        if self._launch.dies_with_agent and self._agent_pidfd >= 0:
-            _send_kill(self._agent_pidfd)
-        elif self._agent_pidfd >= 0:
-            await self.tell(wire.encode_quit())
-        else:
-            _send_kill(pidfd)
-        if not await _dead(pidfd) and self._group is not None:
-            self._group.kill()
-        _send_kill(pidfd)
-        if not await _dead(pidfd):
-            raise SandboxError(f"process {pid} of the box can't be killed; the kernel holds it (see /proc/{pid}/stack)")
-        self._reap()
+        await self._agent.kill()
         self._fall("")
 
     async def delete(self) -> None:
@@ -206,13 +132,7 @@ class AgentInstance(Instance):
             return
         await self.kill()
         self._deleted = True
-        if self._socket is not None:
-            anyio.notify_closing(self._socket)
-            self._socket.close()
-            self._socket = None
-        for fd in (self._launcher[1], self._agent_pidfd, self._log_fd, self.root_fd):
-            if fd is not None and fd >= 0:
-                os.close(fd)
+        self._agent.close()
         with contextlib.ExitStack() as stack:
             if self._seat is not None:
                 stack.callback(self._seat.release)
@@ -300,27 +220,3 @@ class AgentInstance(Instance):
         self._programs.clear()
         for answered, _ in self._answers.values():
             answered.set()
-
-    def _reap(self) -> None:
-        # An embedding program that ignores SIGCHLD, or waits for every child, may have reaped it before us.
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._launcher[0], 0)
-        self._reaped = True
-
-    def _log(self) -> str:
-        """Give what the launcher printed, for error messages."""
-        with contextlib.suppress(BlockingIOError):
-            return os.read(self._log_fd, 4096).decode("utf-8", "replace").strip()
-        return ""
-
-
-def _send_kill(pidfd: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        signals.pidfd_send_signal(pidfd, signals.SIGKILL)
-
-
-async def _dead(pidfd: int) -> bool:
-    with anyio.move_on_after(DEATH_TIMEOUT):
-        await anyio.wait_readable(pidfd)
-        return True
-    return False
