@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cloche.background import Background
 
 OnOutput = Callable[[Chunk], object]
+GRACE = 0.003  # seconds; most programs end within it, and their output is in the pipes: no need to watch those
 SEQ_MAX = (1 << 63) - 1
 DRAIN_MAX = 2 << 20  # a pipe holds at most 1 MiB; a lingering writer must not keep us
 
@@ -37,6 +38,7 @@ class AsyncJob:
         *,
         sink: Sink,
         streams: Streams,
+        tasks: Background,
         output_limit: int | None,
         on_output: OnOutput | None = None,
     ) -> None:
@@ -48,6 +50,7 @@ class AsyncJob:
         self._process = process
         self._sink = sink
         self._streams = streams
+        self._tasks = tasks
         self._limit = output_limit
         self._on_output = on_output
         self._printed = 0
@@ -56,7 +59,8 @@ class AsyncJob:
         self._began = time.monotonic()
         self._ended = anyio.Event()
         self._error: BaseException | None = None
-        self._scopes: list[anyio.CancelScope] = []
+        self._pumped = False
+        self._feeding: anyio.CancelScope | None = None
 
     @property
     def running(self) -> bool:
@@ -130,25 +134,22 @@ class AsyncJob:
 
     # -- what the sandbox calls -------------------------------------------------------------------------------------
 
-    def pump(self, tasks: Background) -> None:
+    def pump(self) -> None:
         """Begin to read its output."""
         for stream, reader in self._streams.outputs.items():
-            scope = anyio.CancelScope()
-            self._scopes.append(scope)
-            tasks.start_soon(self._pump, stream, reader, scope)
+            self._tasks.start_soon(self._pump, stream, reader)
+        self._pumped = True
 
-    def feed(self, tasks: Background, source: Source) -> None:
+    def feed(self, source: Source) -> None:
         """Begin to write ``source`` to its standard input."""
-        scope = anyio.CancelScope()
-        self._scopes.append(scope)
-        tasks.start_soon(self._feed, source, scope)
+        self._feeding = anyio.CancelScope()
+        self._tasks.start_soon(self._feed, source, self._feeding)
 
-    async def settle(self, deadline: float | None, cause: str) -> Result:
+    async def settle(self, deadline: float, cause: str) -> Result:
         """Wait for the end, at most ``deadline`` seconds and then end it for ``cause``; give the result."""
         try:
-            with anyio.move_on_after(deadline) as scope:
-                end = await self._process.wait()
-            if scope.cancelled_caught:
+            end = await self._wait(deadline)
+            if end is None:
                 self.fail(cause, f"it was ended after {deadline:g} s")
                 await self._process.kill()
                 end = await self._process.wait()
@@ -162,6 +163,16 @@ class AsyncJob:
         if self._error is not None:
             raise self._error
         return result
+
+    async def _wait(self, deadline: float) -> Exit | None:
+        if not self._pumped and deadline > GRACE:
+            with anyio.move_on_after(GRACE):
+                return await self._process.wait()
+        if not self._pumped:
+            self.pump()
+        with anyio.move_on_after(deadline - (time.monotonic() - self._began)):
+            return await self._process.wait()
+        return None
 
     async def _put_down(self) -> Exit:
         """End it when waiting for it went wrong, be that the caller's doing or the runtime's."""
@@ -186,9 +197,9 @@ class AsyncJob:
                 self.fail("killed", f"reading its standard input failed: {error}")
                 await self._process.kill()
 
-    async def _pump(self, stream: Stream, reader: Reader, scope: anyio.CancelScope) -> None:
-        with scope, contextlib.suppress(anyio.ClosedResourceError):  # closed while it waits: the program ended
-            while (data := reader.ready()) != b"":
+    async def _pump(self, stream: Stream, reader: Reader) -> None:
+        with contextlib.suppress(anyio.ClosedResourceError):  # closed while it waits: the program ended
+            while self.result is None and (data := reader.ready()) != b"":
                 if data is None:
                     await anyio.wait_readable(reader.fd)
                     continue
@@ -224,10 +235,10 @@ class AsyncJob:
                 self._take(stream, data)
 
     def _close(self, end: Exit) -> Result:
-        for scope in self._scopes:
-            scope.cancel()
-        self._streams.close()
         self.result = self._result(end)
+        if self._feeding is not None:
+            self._feeding.cancel()
+        self._streams.close()
         self._sink.finish()
         self._ended.set()
         return self.result

@@ -116,6 +116,7 @@ class Ring:
         """End every follower once it has seen what is here."""
         self._finished = True
         self._more.ring()
+        self.release()
 
     def held(self, since: int = 0) -> list[Chunk]:
         """Give what a new follower would get at once from offset ``since`` on."""

@@ -35,7 +35,7 @@ class Programs:
         self._used = time.monotonic()
 
     async def execute(
-        self, process: ProcessSpec, stdin: Stdin, on_output: OnOutput | None, limit: tuple[float | None, str]
+        self, process: ProcessSpec, stdin: Stdin, on_output: OnOutput | None, limit: tuple[float, str]
     ) -> Result:
         """Run a program to its end, which comes after ``limit`` at the latest: seconds, and the reason then given."""
         job = await self._launch(process, stdin, Collector(), on_output, self._spec.limits.output)
@@ -46,7 +46,7 @@ class Programs:
             self._execs.discard(job)
             self.touch()
 
-    async def begin(self, process: ProcessSpec, stdin: Stdin, ring: Ring, limit: tuple[float | None, str]) -> AsyncJob:
+    async def begin(self, process: ProcessSpec, stdin: Stdin, ring: Ring, limit: tuple[float, str]) -> AsyncJob:
         """Start a program that runs on in the background, its output going to ``ring``."""
         job = await self._launch(process, stdin, ring, None, self._spec.limits.output if ring.lossless else None)
         self._jobs[job.id] = job
@@ -101,15 +101,17 @@ class Programs:
             streams.adopt(guest.terminal)
         job_id, self._next_id = f"j{self._next_id}", self._next_id + 1
         job = AsyncJob(
-            job_id, process, guest, sink=sink, streams=streams, output_limit=output_limit, on_output=on_output
-        )
-        job.pump(self._tasks)
+            job_id, process, guest, sink=sink, streams=streams, tasks=self._tasks, output_limit=output_limit,
+            on_output=on_output,
+        )  # fmt: skip
+        if on_output is not None or isinstance(sink, Ring):
+            job.pump()  # somebody watches
         rest = streams.write_at_once(source, keep_open=process.window is not None)
         if rest is not None:
-            job.feed(self._tasks, rest)
+            job.feed(rest)
         return job
 
-    async def _watch(self, job: AsyncJob, limit: tuple[float | None, str]) -> None:
+    async def _watch(self, job: AsyncJob, limit: tuple[float, str]) -> None:
         try:
             await job.settle(*limit)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Iterable, Mapping
@@ -46,10 +47,7 @@ def make_policy(
     if limits is not None:
         changes["limits"] = limits.over(base.limits) if base is not None and isinstance(limits, Limits) else limits
     if workspace is not None:
-        if not isinstance(workspace, Workspace | str | Path):
-            raise SpecError(f"workspace: a cloche.Workspace or a folder of the host is needed, not {workspace!r:.80}")
-        given = isinstance(workspace, Workspace)
-        changes["workspace"] = workspace if given else Workspace("bind", str(workspace))
+        changes["workspace"] = _workspace(workspace)
     for name, value in (("require", require), ("mounts", mounts), ("forbidden", forbidden)):
         if isinstance(value, str | bytes) or not isinstance(value, Iterable):
             raise SpecError(f"{name}: a sequence is needed, not {value!r:.80}")
@@ -57,6 +55,14 @@ def make_policy(
             changes[name] = items
     policy = base if base is not None else _DEFAULT
     return replace(policy, **changes) if changes else policy  # type: ignore[arg-type]
+
+
+def _workspace(value: Workspace | str | Path) -> Workspace:
+    if isinstance(value, Workspace):
+        return value
+    if not isinstance(value, str | Path):
+        raise SpecError(f"workspace: a cloche.Workspace or a folder of the host is needed, not {value!r:.80}")
+    return Workspace("bind", str(value))
 
 
 def limits_from(table: Mapping[str, object]) -> Limits:
@@ -162,10 +168,11 @@ def make_process(
     )  # fmt: skip
 
 
-def deadline(timeout: float | str | None, wall: float | None) -> tuple[float | None, str]:
+def deadline(timeout: float | str | None, wall: float | None) -> tuple[float, str]:
     """Give how many seconds a call may take, and the reason for its end after them."""
-    bound = None if timeout is None else units.duration(timeout, "timeout")
-    return (bound, "timeout") if bound is not None and (wall is None or bound <= wall) else (wall, "limit:wall")
+    bound = math.inf if timeout is None else units.duration(timeout, "timeout")
+    most = math.inf if wall is None else wall
+    return (bound, "timeout") if bound <= most and timeout is not None else (most, "limit:wall")
 
 
 def _mapping(value: Mapping[str, str] | None, what: str) -> Mapping[str, str]:
