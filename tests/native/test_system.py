@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,3 +95,40 @@ def test_landlock_is_told_by_its_call() -> None:
 
 def test_there_are_three_profiles_from_wide_to_strict() -> None:
     assert native.seccomp_profiles() == ("standard", "enhanced", "maximum")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (-errno.ENOSYS, "built without Landlock"),
+        (-errno.EOPNOTSUPP, "off since boot"),
+        (-errno.EPERM, "asking for Landlock failed: Operation not permitted"),
+        (3, ""),
+    ],
+)
+def test_why_there_is_no_landlock_is_said(monkeypatch: pytest.MonkeyPatch, status: int, said: str) -> None:
+    monkeypatch.setattr(native, "_c", SimpleNamespace(clo_landlock_abi=lambda: status))
+    assert native.landlock_abi() == max(0, status)
+    assert said in native.landlock_reason()
+    assert bool(said) == bool(native.landlock_reason())
+
+
+def test_a_rename_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_c", SimpleNamespace(clo_openat2=lambda *_: -errno.EAGAIN))
+    with pytest.raises(BlockingIOError):
+        native.openat2(0, "a", flags=os.O_RDONLY, resolve=native.RESOLVE_BENEATH)
+
+
+def test_a_package_without_its_agent_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(FileNotFoundError, match="without cloche-init"):
+        native.init_path()
+    (tmp_path / "cloche-init").touch(mode=0o644)
+    with pytest.raises(PermissionError, match="noexec"):
+        native.init_path()
+
+
+def test_another_machine_has_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="riscv64"))
+    with pytest.raises(ValueError, match="no filter for the machine 'riscv64'"):
+        native.seccomp_program("standard")
