@@ -43,10 +43,12 @@ class Reader:
         self._size = READ_SIZE
 
     def ready(self) -> bytes | None:
-        """Give what is there: ``b""`` at the end, ``None`` if nothing is there now.
+        """Give what is there: ``b""`` at the end or once closed, ``None`` if nothing is there now.
 
         A terminal whose other side is gone reads EIO (pty(7)): that is its end.
         """
+        if self.fd < 0:
+            return b""
         try:
             data = os.read(self.fd, self._size)
         except BlockingIOError:
@@ -66,9 +68,11 @@ class Reader:
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
 
     def close(self) -> None:
-        """Close it, waking whoever waits to read."""
-        anyio.notify_closing(self.fd)  # else its number, soon another file's, would still be watched
-        os.close(self.fd)
+        """Close it, waking whoever waits to read. Harmless when repeated."""
+        if self.fd >= 0:
+            anyio.notify_closing(self.fd)  # else its number, soon another file's, would still be watched
+            os.close(self.fd)
+            self.fd = -1  # nor may a task that has not begun yet read from that other file
 
 
 class Input:
