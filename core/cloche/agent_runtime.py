@@ -13,8 +13,7 @@ import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from cloche_native import cgroup, findings
 from cloche_native.bounds import Bounds, tasks_of_caller
 
 PROBE_TIMEOUT = 15.0
+REPORTS_KEPT = 256
 OWN_PROCESSES = 64  # room in a control group for the launcher, the agent and its helpers, one an exec
 Facts = Mapping[str, Any]
 
@@ -60,6 +60,8 @@ class AgentRuntime(Runtime):
         self._groups: cgroup.Hierarchy | None = None
         self._users: UidPool | None = None
         self._janitor: machine.Janitor | None = None
+        self._group_prefix = ""
+        self._reports: dict[object, Enforcement] = {}
 
     @abstractmethod
     def missing(self) -> str | None:
@@ -92,6 +94,15 @@ class AgentRuntime(Runtime):
 
     def enforcement(self, spec: Spec) -> Enforcement:
         """Give what the probe found, and how each limit of ``spec`` is kept."""
+        key = (spec.level, spec.network, spec.limits, spec.workspace, spec.mounts, spec.forbidden, spec.rootfs)
+        report = self._reports.get(key)
+        if report is None:
+            if len(self._reports) >= REPORTS_KEPT:
+                self._reports.clear()
+            report = self._reports[key] = self._report(spec)
+        return report
+
+    def _report(self, spec: Spec) -> Enforcement:
         if self._facts is None:
             raise RuntimeUnavailable(self.name, self._reason or "it was not probed")
         asked = _bounds(spec.limits)
@@ -120,8 +131,7 @@ class AgentRuntime(Runtime):
 
     def temp_folder(self, spec: Spec, seat: Seat | None) -> Path:
         """Give a new private folder for one box, owned by its user; the launch's cleanup must ``drop_folder`` it."""
-        self._janitor = self._janitor or machine.Janitor()
-        return self._janitor.folder(f"cloche-{spec.id}", seat.uid if seat is not None else None)
+        return self._helper().folder(spec.id, seat.uid if seat is not None else None)
 
     def drop_folder(self, folder: Path) -> None:
         """Remove a folder made by ``temp_folder``, whatever the guest left in it."""
@@ -134,22 +144,18 @@ class AgentRuntime(Runtime):
         asked = _bounds(spec.limits)
         groups = self._groups if grouped else None
         seat = self._seat()
-        group, watched = None, list[str]()
+        group = None
         try:
             if groups is not None:
-                self._janitor = self._janitor or machine.Janitor()
-                watched = [f"{parent}/{spec.id}" for parent in dict.fromkeys(groups.parents.values())]
-                self._janitor.watch_groups(watched)
+                self._helper()
                 pids = asked.pids + OWN_PROCESSES if asked.pids is not None else None
-                group = groups.create(spec.id, memory=asked.memory, cpu=asked.cpu, pids=pids)
+                name = f"{self._group_prefix}{spec.id}"
+                group = groups.create(name, memory=asked.memory, cpu=asked.cpu, pids=pids)
             cpus = asked.affinity(grouped=groups is not None)
             setup = wire.Setup(
                 hostname=spec.hostname,
                 flags=wire.SetupFlag.DROP,
-                seccomp=native.seccomp_program(
-                    spec.level.syscalls, sockets=self._sockets(spec),
-                    deny=("sched_setaffinity",) if cpus else (),
-                ),
+                seccomp=_filter(spec.level.syscalls, self._sockets(spec), ("sched_setaffinity",) if cpus else ()),
                 rlimits=asked.rlimits(grouped=groups is not None),
                 affinity=cpus,
                 pids=self._task_limit(asked, grouped=groups is not None),
@@ -158,15 +164,18 @@ class AgentRuntime(Runtime):
         except BaseException:
             if group is not None:
                 group.delete()
-            self._unwatch(watched)
             if seat is not None:
                 seat.release()
             raise
-        return AgentInstance(replace(launch, cleanup=(partial(self._unwatch, watched), *launch.cleanup)), group, seat)
+        return AgentInstance(launch, group, seat)
 
-    def _unwatch(self, groups: list[str]) -> None:
-        if self._janitor is not None:
-            self._janitor.forget(groups)
+    def _helper(self) -> machine.Janitor:
+        """Give the process that cleans up if this one is killed; it must know what to look for before that exists."""
+        if self._janitor is None:
+            self._janitor = machine.Janitor()
+            if self._groups is not None:
+                self._group_prefix = self._janitor.watch_groups(dict.fromkeys(self._groups.parents.values()))
+        return self._janitor
 
     def _task_limit(self, asked: Bounds, *, grouped: bool) -> int | None:
         if asked.pids is None or self._facts is None or findings.own_user(self._facts):
@@ -231,6 +240,11 @@ class AgentRuntime(Runtime):
                 f"the self-test gave no report (exit {end.code}, signal {end.signal}): {raw[:200]!r}"
             ) from None
         return facts
+
+
+@lru_cache(64)
+def _filter(profile: str, sockets: native.Sockets, deny: tuple[str, ...]) -> bytes:
+    return native.seccomp_program(profile, sockets=sockets, deny=deny)
 
 
 def _code_key(runtime: type) -> list[str]:

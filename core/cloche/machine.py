@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,28 +92,33 @@ class Janitor:
             theirs.close()
             os.close(null)
         self._socket = ours
+        self._folder: Path | None = None
 
     def folder(self, name: str, uid: int | None) -> Path:
         """Make a private temp folder for ``uid`` that is removed even if this process is killed."""
-        path = Path(tempfile.mkdtemp(prefix=f"{name}-"))
-        self._socket.sendall(f"+d {path}\n".encode())
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="cloche-"))
+            self._tell(f"+d {self._folder}")
+            self._folder.chmod(0o711)  # each box's user must get through to its own folder
+        path = self._folder / name
+        path.mkdir(mode=0o700)
         if uid is not None:
             os.chown(path, uid, uid)
         return path
 
-    def watch_groups(self, paths: Sequence[str]) -> None:
-        """Have control groups killed and removed if this process is killed."""
-        self._socket.sendall("".join(f"+c {path}\n" for path in paths).encode())
-
-    def forget(self, paths: Sequence[str]) -> None:
-        """Take folders off the list: they were removed in the normal way."""
-        if paths:
-            self._socket.sendall("".join(f"-{path}\n" for path in paths).encode())
+    def watch_groups(self, parents: Iterable[str]) -> str:
+        """Have control groups below ``parents`` removed if this process is killed; give how their names must begin."""
+        prefix = f"{os.getpid()}-{secrets.token_hex(4)}-"
+        for parent in parents:
+            self._tell(f"+g {parent}/{prefix}")
+        return prefix
 
     def drop(self, path: Path) -> None:
         """Remove a folder made by ``folder``, following nothing the guest planted (shutil.rmtree is fd-relative)."""
-        shutil.rmtree(path, ignore_errors=False)
-        self.forget([str(path)])
+        shutil.rmtree(path)
+
+    def _tell(self, line: str) -> None:
+        self._socket.sendall(f"{line}\n".encode())
 
     def close(self) -> None:
         """End the helper and wait for it; it removes whatever is still on its list."""

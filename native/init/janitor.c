@@ -1,7 +1,8 @@
 /* The janitor: cleans up after a host that died, however it died.
  *
  * It runs beside the host, in a session of its own, and reads lines from a stream socket: "+d PATH" remembers a folder
- * to be removed, "+c PATH" a cgroup to be emptied and removed, "-PATH" forgets. When the socket ends, because the host
+ * to be removed, "+c PATH" a cgroup to be emptied and removed, "+g PATH" every cgroup whose path begins so (a host
+ * names its groups alike and tells it once, not at each start), "-PATH" forgets. When the socket ends, because the host
  * closed it or is no more, it kills what runs in the cgroups, removes them and the folders, newest first, and exits 0.
  * A line that it does not understand ends it at once with 2 and nothing touched: the host's end then breaks.
  *
@@ -28,7 +29,7 @@ enum { LINE_SIZE = CLO_PATH_SIZE + 4, DEPTH_MAX = 32, KILL_ROUNDS = 400, ROUND_N
 
 struct item {
     struct item *next;
-    bool cgroup;
+    char kind; /* 'd' folder, 'c' cgroup, 'g' beginning of cgroups' paths */
     char path[];
 };
 
@@ -192,13 +193,13 @@ static void remove_tree(const char *path)
 
 /* ---- commands ---- */
 
-static bool remember(struct item **items, const char *path, bool cgroup)
+static bool remember(struct item **items, const char *path, char kind)
 {
     struct item *item = malloc(sizeof *item + strlen(path) + 1);
 
     if (!item)
         return false;
-    item->cgroup = cgroup;
+    item->kind = kind;
     item->next = *items;
     strcpy(item->path, path);
     *items = item;
@@ -224,22 +225,46 @@ static bool obey(struct item **items, const char *line)
         forget(items, line + 1);
         return true;
     }
-    if (line[0] != '+' || (line[1] != 'd' && line[1] != 'c') || line[2] != ' ' || line[3] != '/')
+    if (line[0] != '+' || !line[1] || !strchr("dcg", line[1]) || line[2] != ' ' || line[3] != '/')
         return false;
-    return remember(items, line + 3, line[1] == 'c');
+    return remember(items, line + 3, line[1]);
+}
+
+/* Adds each cgroup whose path begins like that of a 'g' item. */
+static void expand(struct item **items)
+{
+    char path[CLO_PATH_SIZE];
+    const struct dirent *entry;
+
+    for (const struct item *item = *items; item; item = item->next) {
+        const char *prefix = strrchr(item->path, '/') + 1;
+        int parent_size = (int)(prefix - item->path);
+        DIR *parent;
+
+        if (item->kind != 'g')
+            continue;
+        snprintf(path, sizeof path, "%.*s", parent_size, item->path);
+        parent = opendir(path);
+        while (parent && (entry = readdir(parent)))
+            if (!strncmp(entry->d_name, prefix, strlen(prefix)) && entry->d_name[0] != '.'
+                && snprintf(path, sizeof path, "%.*s%s", parent_size, item->path, entry->d_name) < (int)sizeof path)
+                remember(items, path, 'c');
+        if (parent)
+            closedir(parent);
+    }
 }
 
 static void clean_up(const struct item *items)
 {
     /* All are struck before any is waited for: what runs in one may be frozen by another. */
     for (const struct item *item = items; item; item = item->next)
-        if (item->cgroup)
+        if (item->kind == 'c')
             strike(item->path);
     for (const struct item *item = items; item; item = item->next)
-        if (item->cgroup)
+        if (item->kind == 'c')
             remove_cgroup(item->path);
     for (const struct item *item = items; item; item = item->next)
-        if (!item->cgroup)
+        if (item->kind == 'd')
             remove_tree(item->path);
 }
 
@@ -286,6 +311,7 @@ int clo_janitor(int commands)
         if (obey_lines(&items, buffer, &used))
             return 2;
     }
+    expand(&items);
     clean_up(items);
     return 0;
 }
