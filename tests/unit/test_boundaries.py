@@ -11,14 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import pytest
-
 import cloche
 import cloche_native
 from cloche_native import agent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT: Final = Path(__file__).parents[2]
 CORE: Final = sorted((ROOT / "core").rglob("*.py"))
@@ -38,9 +36,19 @@ LINES_MAX: Final = {".py": 300, ".c": 500, ".h": 500}
 
 @dataclass(frozen=True)
 class Import:
+    """``import module`` (``name`` is None) or ``from module import name``."""
+
+    path: Path
+    line: int
     module: str
     name: str | None
-    line: int
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line}: {self.module} {self.name or ''}"
 
 
 @cache
@@ -48,121 +56,119 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports(path: Path) -> Iterator[Import]:
+@cache
+def imports_of(path: Path) -> list[Import]:
     """Give every import of a file, also those inside functions and TYPE_CHECKING."""
+    found: list[Import] = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name, None, node.lineno) for alias in node.names)
+            found += [Import(path, node.lineno, alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: absolute imports only"
-            assert node.module is not None
-            yield from (Import(node.module, alias.name, node.lineno) for alias in node.names)
+            module = "." * node.level + (node.module or "")
+            found += [Import(path, node.lineno, module, alias.name) for alias in node.names]
+    return found
 
 
-def whole(paths: list[Path]) -> list[object]:
-    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
+def imports(paths: Iterable[Path]) -> Iterator[Import]:
+    for path in paths:
+        yield from imports_of(path)
 
 
-def top(module: str) -> str:
-    return module.partition(".")[0]
+def where(path: Path, line: int, what: str) -> str:
+    return f"{path.relative_to(ROOT)}:{line}: {what}"
 
 
-@pytest.mark.parametrize("path", whole(CORE))
-def test_the_core_imports_no_plugin_and_no_compiler(path: Path) -> None:
-    for found in imports(path):
-        assert top(found.module) not in BUNDLED | {"cffi", "ctypes"}, f"{path}:{found.line}"
+def test_imports_are_absolute_and_not_by_the_name_of_a_source_folder() -> None:
+    found = imports([*CORE, *PLUGINS, *NATIVE, *TESTS])
+    assert [str(f) for f in found if f.top in {"", "core", "plugins", "native", "src"}] == []
 
 
-@pytest.mark.parametrize("path", whole(CORE))
-def test_the_core_imports_its_testing_tools_nowhere_else(path: Path) -> None:
-    if "testing" not in path.parts:
-        assert not [f for f in imports(path) if f.module.startswith("cloche.testing") or f.name == "testing"]
+def test_the_core_imports_no_plugin_and_no_foreign_functions() -> None:
+    assert [str(f) for f in imports(CORE) if f.top in BUNDLED | {"cffi", "ctypes"}] == []
 
 
-@pytest.mark.parametrize("path", whole([p for p in CORE if "testing" not in p.parts]))  # tests must name what they try
-def test_the_core_names_no_runtime_no_tool_and_no_mechanism(path: Path) -> None:
+def test_the_core_imports_its_testing_tools_nowhere_else() -> None:
+    others = [path for path in CORE if "testing" not in path.parts]
+    assert [str(f) for f in imports(others) if "testing" in f"{f.module}.{f.name}".split(".")] == []
+
+
+def test_the_core_names_no_runtime_no_tool_and_no_mechanism() -> None:
     native_names = {*cloche_native.__all__, *(field.name for field in fields(agent.Setup))}
-    source = path.read_text(encoding="utf-8")
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.NAME and token.string in native_names:
-            continue  # the name of a function is the native module's choice
-        if found := WORDS.search(token.string):
-            pytest.fail(f"{path}:{token.start[0]}: {found[0]}")
-    assert not [name for name in BUNDLED if name in source]
+    found: list[str] = []
+    for path in [p for p in CORE if "testing" not in p.parts]:  # tests must name what they try
+        source = path.read_text(encoding="utf-8")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.NAME and token.string in native_names:
+                continue  # the name of a function is the native module's choice
+            if match := WORDS.search(token.string):
+                found.append(where(path, token.start[0], match[0]))
+        found += [where(path, 0, name) for name in BUNDLED if name in source]
+    assert found == []
 
 
-@pytest.mark.parametrize("path", whole(PLUGINS))
-def test_a_plugin_imports_only_what_is_public(path: Path) -> None:
-    own = path.relative_to(ROOT / "plugins").parts[0]
-    for found in imports(path):
-        where = f"{path}:{found.line}: {found.module} {found.name or ''}"
-        match top(found.module):
-            case "cloche":
-                assert found.module == "cloche", where
-                assert found.name is None or found.name in cloche.__all__, where
-            case "cloche_native":
-                assert not any(part.startswith("_") for part in found.module.split(".")), where
-                if found.module == "cloche_native" and found.name is not None:
-                    assert found.name in {*cloche_native.__all__, "agent", "cgroup"}, where
-                elif found.module != "cloche_native":
-                    assert found.module in {"cloche_native.agent", "cloche_native.cgroup"}, where
-                    assert found.name is None or not found.name.startswith("_"), where
-            case "cffi" | "ctypes":
-                pytest.fail(where)
-            case other:
-                assert other == own or other not in BUNDLED, where
+def test_a_plugin_imports_only_what_is_public() -> None:
+    assert [str(f) for f in imports(PLUGINS) if not _public(f)] == []
 
 
-@pytest.mark.parametrize("path", whole(PLUGINS))
-def test_a_plugin_uses_only_public_names_of_the_core(path: Path) -> None:
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cloche":
-            assert node.attr in {*cloche.__all__, "__version__", "__file__"}, (
-                f"{path}:{node.lineno}: cloche.{node.attr}"
-            )
+def _public(found: Import) -> bool:
+    own = found.path.relative_to(ROOT / "plugins").parts[0]
+    match found.top:
+        case "cloche":
+            return found.module == "cloche" and (found.name is None or found.name in cloche.__all__)
+        case "cloche_native" if found.module == "cloche_native":
+            return found.name is None or found.name in {*cloche_native.__all__, "agent", "cgroup"}
+        case "cloche_native":
+            named = found.name is None or not found.name.startswith("_")
+            return named and found.module in {"cloche_native.agent", "cloche_native.cgroup"}
+        case "cffi" | "ctypes":
+            return False
+        case other:
+            return other == own or other not in BUNDLED
 
 
-@pytest.mark.parametrize("path", whole([*CORE, *PLUGINS, *NATIVE, *TESTS]))
-def test_only_the_wrapper_imports_the_compiled_module(path: Path) -> None:
-    if path == ROOT / "native" / "cloche_native" / "__init__.py":
-        return
-    for found in imports(path):
-        assert "_lib" not in found.module.split("."), f"{path}:{found.line}"
-        assert not (found.module == "cloche_native" and found.name == "_lib"), f"{path}:{found.line}"
+def test_a_plugin_uses_only_public_names_of_the_core() -> None:
+    public = {*cloche.__all__, "__version__", "__file__"}
+    found = [
+        where(path, node.lineno, node.attr)
+        for path in PLUGINS
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cloche"
+        if node.attr not in public
+    ]
+    assert found == []
 
 
-@pytest.mark.parametrize("path", whole(NATIVE))
-def test_the_native_module_knows_nothing_of_the_core(path: Path) -> None:
-    assert not [f for f in imports(path) if top(f.module) in {"cloche", *BUNDLED}]
+def test_only_the_wrapper_imports_the_compiled_module() -> None:
+    wrapper = ROOT / "native" / "cloche_native" / "__init__.py"
+    others = [path for path in [*CORE, *PLUGINS, *NATIVE, *TESTS] if path != wrapper]
+    assert [str(f) for f in imports(others) if "_lib" in f"{f.module}.{f.name}".split(".")] == []
 
 
-@pytest.mark.parametrize("path", whole([*CORE, *PLUGINS, *NATIVE, *TESTS]))
-def test_nothing_is_imported_by_the_name_of_a_source_folder(path: Path) -> None:
-    for found in imports(path):
-        assert top(found.module) not in {"core", "plugins", "native", "src"}, f"{path}:{found.line}"
+def test_the_native_module_knows_nothing_of_the_core() -> None:
+    assert [str(f) for f in imports(NATIVE) if f.top in {"cloche", *BUNDLED}] == []
 
 
-@pytest.mark.parametrize("path", whole(TESTS))
-def test_tests_share_fixtures_and_oracles_not_imports(path: Path) -> None:
-    for found in imports(path):
-        if top(found.module) == "tests":
-            assert f"{found.module}.{found.name}".startswith("tests.native.reference"), f"{path}:{found.line}"
+def test_tests_share_fixtures_and_oracles_not_imports() -> None:
+    shared = [f for f in imports(TESTS) if f.top == "tests"]
+    assert [str(f) for f in shared if not f"{f.module}.{f.name}".startswith("tests.native.reference")] == []
 
 
-@pytest.mark.parametrize("path", whole([*CORE, *PLUGINS, *NATIVE]))
-def test_no_error_is_swallowed_unnamed(path: Path) -> None:
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.ExceptHandler):
-            where = f"{path}:{node.lineno}"
-            assert node.type is not None, f"{where}: a bare except catches what nobody meant"
-            if all(isinstance(s, ast.Pass) or _is_ellipsis(s) for s in node.body):
-                assert ast.unparse(node.type) not in {"Exception", "BaseException"}, f"{where}: too wide to be expected"
-                reason = path.read_text(encoding="utf-8").splitlines()[node.body[0].lineno - 1]
-                assert "  # " in reason, f"{where}: nothing is done about it; say why"
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
-            names = {ast.unparse(argument) for argument in node.args}
-            assert names, f"{path}:{node.lineno}"
-            assert not names & {"Exception", "BaseException"}, f"{path}:{node.lineno}: too wide to be expected"
+def test_no_error_is_swallowed_without_a_name_and_a_reason() -> None:
+    found: list[str] = []
+    for path in [*CORE, *PLUGINS, *NATIVE]:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ExceptHandler):
+                kinds = {"BaseException"} if node.type is None else {ast.unparse(node.type)}
+                nothing = all(isinstance(s, ast.Pass) or _is_ellipsis(s) for s in node.body)
+                reason = "  # " in lines[node.body[0].lineno - 1]
+                wide = bool(kinds & {"Exception", "BaseException"})
+                if node.type is None or (nothing and (wide or not reason)):
+                    found.append(where(path, node.lineno, "except"))
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+                wide = bool({ast.unparse(argument) for argument in node.args} & {"Exception", "BaseException"})
+                found += [where(path, node.lineno, "suppress")] if wide else []
+    assert found == []
 
 
 def _is_ellipsis(statement: ast.stmt) -> bool:
@@ -173,13 +179,9 @@ def _is_ellipsis(statement: ast.stmt) -> bool:
 
 def test_files_are_short_enough_to_read() -> None:
     code = [*CORE, *PLUGINS, *NATIVE, *(ROOT / "native").rglob("*.c"), *(ROOT / "native").rglob("*.h")]
-    ours = [path for path in code if path.name != "_lib.c"]
-    long = {
-        str(path.relative_to(ROOT)): count
-        for path in ours
-        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LINES_MAX[path.suffix]
-    }
-    assert not long
+    ours = [path for path in code if path.name != "_lib.c"]  # generated
+    counts = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in ours}
+    assert {str(p.relative_to(ROOT)): n for p, n in counts.items() if n > LINES_MAX[p.suffix]} == {}
 
 
 def test_every_public_name_can_be_had() -> None:
