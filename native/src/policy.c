@@ -1,4 +1,8 @@
-/* The calls whose verdict depends on an argument. What needs no argument stands in syscalls.c. */
+/* The calls whose verdict depends on an argument. What needs no argument stands in syscalls.c.
+ *
+ * A refused call fails, it does not kill: programs probe, and a failure can be seen, explained and lived with. The
+ * error is EPERM where the policy says no, ENOSYS where programs fall back on another call, EAFNOSUPPORT for a socket
+ * family, as if the kernel had been built without it. Only a foreign instruction set kills: no program probes that. */
 #include "seccomp.h"
 
 /* Kernel ABI values, written out because older headers lack some of them. */
