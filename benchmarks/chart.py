@@ -5,7 +5,7 @@ from html import escape
 
 from benchmarks.report import TITLES, Row, Run
 
-WIDTH, LEFT, RIGHT, LINE, HEAD, FOOT = 760, 130, 90, 22, 34, 34
+WIDTH, LEFT, RIGHT, LINE, HEAD, FOOT = 760, 140, 90, 22, 34, 34
 OURS, THEIRS, INK, GRID = "#b4470f", "#4a6a8a", "#222222", "#dddddd"
 
 

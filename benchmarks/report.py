@@ -119,7 +119,7 @@ def _verdict(run: Run, name: str, budget: dict[str, Any]) -> Verdict:
         raise ValueError(f"budget {name}: no limit given; see the head of budget.toml")
     if "target" in budget:
         limit += f", target {budget['target']:g} {'met' if value <= budget['target'] else 'missed'}"
-    return Verdict(name, budget["figure"], "kept" if good else "BREACH", value, f"{pair}: {value:.2f} ({limit})")
+    return Verdict(name, budget["figure"], "kept" if good else "BREACH", value, f"{pair}: {value:.3g} ({limit})")
 
 
 def table(run: Run, figure: str) -> tuple[str, list[list[str]]]:
@@ -135,7 +135,7 @@ def table(run: Run, figure: str) -> tuple[str, list[list[str]]]:
         if ours is not None:
             share = row.seconds[0] / ours.seconds[0]
             rate = 1 / share if unit == "MB/s" else share
-            wins = share < 1 and not name.startswith("cloche")
+            wins = share < 0.995 and not name.startswith("cloche")
             compared = [f"{rate:.2f}", "ahead of cloche" if wins else ""]
         lines.append([name, *(_short(value) for value in (best, median, late)), *compared])
     return title, lines
