@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 TRUE = "/bin/true"
-BLOCK = 65536
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cloche-bench"
 
 
@@ -294,12 +293,3 @@ def dev_null_problem() -> str | None:
     if stat.S_ISCHR(null.st_mode) and null.st_mode & 0o777 == 0o666 and null.st_uid == 0:
         return None
     return f"/dev/null is no longer root's 0666 character device: mode {null.st_mode:o}, uid {null.st_uid}"
-
-
-def pattern_crc(size: int) -> int:
-    """Give the CRC-32 of what ``inside flood SIZE`` must print, worked out apart from it."""
-    rest = bytes((i * 31 + (i >> 8) * 17) & 255 for i in range(8, BLOCK))
-    crc = 0
-    for number in range(size // BLOCK):
-        crc = zlib.crc32(rest, zlib.crc32(number.to_bytes(8, "little"), crc))
-    return crc
