@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
 from cloche.enforcement import Enforcement, Guarantee
@@ -58,8 +58,9 @@ class Check:
     """
 
     name: str
-    ok: bool | None
     found: str
+    _: KW_ONLY
+    ok: bool | None
     fix: str = ""
 
 
@@ -172,7 +173,7 @@ class Runtime(ABC):
         seconds to try things for real.
         """
         reason = self.unavailable()
-        return [Check("can make a box", reason is None, reason or "yes")]
+        return [Check("can make a box", reason or "it works here", ok=reason is None)]
 
     def close(self) -> None:  # noqa: B027 - optional, and nothing is a fine answer
         """Give back what the runtime itself holds, when its host closes. There is nothing to give back by default."""

@@ -14,11 +14,11 @@ def find() -> tuple[Path | None, str]:
     """Give the bubblewrap to use, or ``None`` and why there is none that will do."""
     problems = []
     for path in _candidates():
-        version = _version(path)
-        if version is None:
+        found = version(path)
+        if found is None:
             problems.append(f"{path} does not run")
-        elif version < OLDEST:
-            problems.append(f"{path} is {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}")
+        elif found < OLDEST:
+            problems.append(f"{path} is {'.'.join(map(str, found))}, older than {'.'.join(map(str, OLDEST))}")
         else:
             return path, ""
     if not problems:
@@ -46,7 +46,8 @@ def _candidates() -> list[Path]:
     return out
 
 
-def _version(path: Path) -> tuple[int, ...] | None:
+def version(path: Path) -> tuple[int, ...] | None:
+    """Give its version, or ``None`` if it does not run or says something else."""
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True)
         return tuple(int(part) for part in done.stdout.split()[-1].split(".")[:3])

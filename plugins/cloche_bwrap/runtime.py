@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +11,7 @@ from typing import ClassVar
 import cloche_native as native
 from cloche import (
     AgentRuntime,
+    Check,
     Guarantee,
     Kept,
     Launch,
@@ -21,7 +23,7 @@ from cloche import (
     Unenforced,
     reachable,
 )
-from cloche_bwrap import binary, etc
+from cloche_bwrap import binary, checks, etc
 from cloche_bwrap.staging import Staging
 from cloche_native import agent as wire
 
@@ -54,6 +56,10 @@ class BwrapRuntime(AgentRuntime):
         self._etc = etc.folder()
         self._system = tuple(system_args(Path("/")))
         return None
+
+    def checks(self) -> Sequence[Check]:
+        """Try by itself each thing bubblewrap needs, so that the one that is missing can be named."""
+        return [*checks.foundations(), *super().checks()]
 
     def cache_key(self) -> list[str]:
         """Give the bubblewrap in use and its time of change."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import ClassVar
 import cloche_native as native
 from cloche import (
     AgentRuntime,
+    Check,
     Enforced,
     Guarantee,
     Kept,
@@ -23,6 +24,7 @@ from cloche import (
     reachable,
 )
 from cloche_native import agent as wire
+from cloche_process import checks
 from cloche_process.paths import etc_files, system_folders
 
 SCOPES_SINCE = 6  # Landlock ABI with signal and abstract-socket scopes, Linux 6.12 (landlock(7))
@@ -45,6 +47,10 @@ class ProcessRuntime(AgentRuntime):
         if native.landlock_abi() == 0:
             return f"{native.landlock_reason()}; it needs Linux 5.13 with Landlock enabled (lsm=landlock,... at boot)"
         return None
+
+    def checks(self) -> Sequence[Check]:
+        """Say which of the kernel's rules there are."""
+        return [*checks.foundations(), *super().checks()]
 
     def adjust(self, spec: Spec, features: dict[str, Kept]) -> None:
         """Say plainly what is weaker without namespaces."""

@@ -51,7 +51,7 @@ class Table:
         for index, heading in enumerate(self.headings):
             drawn.add_column(heading, no_wrap=index < self.fixed, overflow="fold")
         for row in self.rows:
-            drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+            drawn.add_row(*(Text(cell, style=STYLES.get(cell.strip(), "")) for cell in row))
         console.print(drawn)
 
 
