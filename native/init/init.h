@@ -21,7 +21,7 @@ enum { CLO_PASSED_MAX = 3 };
 struct clo_box {
     int control;   /* the wire to the host */
     int signals;   /* signalfd of SIGCHLD: each process polls it for its own */
-    int proc;      /* /proc as setup left it: what is mounted over it later does not count */
+    int proc;      /* a /proc of the box, whatever is mounted over it */
     int null;      /* the box's /dev/null */
     int terminals; /* the box's devpts */
     int ruleset;   /* the Landlock ruleset */
@@ -99,6 +99,8 @@ int clo_tree_stop(struct clo_tree *tree);
 bool clo_tree_has_met(const struct clo_tree *tree, pid_t pid);
 /* One round of killing: how many were still there. Processes take their time to die, so one round is not enough. */
 size_t clo_tree_kill(struct clo_tree *tree);
+/* Kills direct children, found without /proc: 10 ms, or two seconds where ids are high. */
+void clo_kill_by_number(void);
 
 /* shepherd.c */
 struct clo_order {

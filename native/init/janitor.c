@@ -227,7 +227,8 @@ static bool obey(struct item **items, const char *line)
     }
     if (line[0] != '+' || !line[1] || !strchr("dcg", line[1]) || line[2] != ' ' || line[3] != '/')
         return false;
-    return remember(items, line + 3, line[1]);
+    /* A path that ends so would name "/", or every cgroup of a folder. */
+    return line[strlen(line) - 1] != '/' && remember(items, line + 3, line[1]);
 }
 
 /* Adds each cgroup whose path begins like that of a 'g' item. */

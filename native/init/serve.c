@@ -126,8 +126,8 @@ static void kill_all(struct server *server)
             return;
         if (getpid() == 1)
             kill(-1, SIGKILL);
-        else
-            clo_tree_kill(&server->tree);
+        else if (!clo_tree_kill(&server->tree))
+            clo_kill_by_number();
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
 }
@@ -330,7 +330,7 @@ static void kill_strays(struct server *server)
     struct exec *next;
 
     server->tree.judge = judge_strays;
-    if (clo_tree_kill(&server->tree))
+    if (clo_tree_kill(&server->tree) || server->tree.blind)
         return;
     server->strays = false;
     result.leftovers = (uint32_t)server->tree.marks;
@@ -372,8 +372,10 @@ static int serve(struct server *server)
 
     for (;;) {
         int result = 0;
-        if (poll(polls, 2, check_deadlines(server)) < 0)
-            continue;
+        if (poll(polls, 2, check_deadlines(server)) < 0 || server->tree.blind) {
+            clo_fail(&failure, EMFILE, "limits: a guest has set those of cloche-init");
+            return fail(server, &failure);
+        }
         if (polls[1].revents)
             reap(server);
         if (server->strays)

@@ -43,13 +43,27 @@ static int set_hostname(struct clo_view name, struct clo_failure *failure)
     return clo_fail(failure, errno, "hostname: %.*s", (int)name.size, name.data);
 }
 
-/* Opens what later stands for /proc, /dev/null and /dev/pts, before any guest can put something else there. */
+/* Opens the /proc to watch the box by. The launcher's is tried before the mounts are made, because the one that guests
+ * get may hide processes (hidepid), also from this program, of those that make themselves not dumpable. */
+static bool open_proc(struct clo_box *box)
+{
+    if (box->proc >= 0)
+        return true;
+    box->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (box->proc < 0 || clo_tree_can_list(box->proc))
+        return box->proc >= 0;
+    close(box->proc);
+    box->proc = -1;
+    errno = ENOENT;
+    return false;
+}
+
+/* Opens what later stands for /dev/null and /dev/pts, before any guest can put something else there. */
 static int open_own(struct clo_box *box, struct clo_failure *failure)
 {
     struct stat status;
 
-    box->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (box->proc < 0 || !clo_tree_can_list(box->proc))
+    if (!open_proc(box))
         return clo_fail(failure, errno, "proc: /proc does not show the processes of the box");
     box->null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (box->null >= 0 && (fstat(box->null, &status) || !S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3)))
@@ -83,8 +97,10 @@ int clo_setup(struct clo_box *box, struct clo_failure *failure)
 {
     const struct clo_setup *setup = &box->setup;
 
-    if (become_reaper(setup->flags, failure) || set_hostname(setup->hostname, failure)
-        || clo_mount_all(setup, failure))
+    if (become_reaper(setup->flags, failure) || set_hostname(setup->hostname, failure))
+        return -1;
+    open_proc(box); /* tried again later when there is none yet */
+    if (clo_mount_all(setup, failure))
         return -1;
     if (setup->flags & CLO_SETUP_HIDE_INIT && hide_init(failure))
         return -1;

@@ -16,9 +16,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { RETRY_MS = 3, DRAIN_SIZE = 65536 };
+enum { RETRY_NS = 3000000, DRAIN_SIZE = 65536 };
 
 struct shepherd {
     const struct clo_box *box;
@@ -120,13 +121,19 @@ static void drain_signals(const struct shepherd *shepherd)
 /* Kills everything below and comes back when nothing is left. */
 static void kill_tree(struct shepherd *shepherd)
 {
-    struct pollfd wait = {.fd = shepherd->box->signals, .events = POLLIN};
+    const struct timespec retry = {.tv_nsec = RETRY_NS};
+    sigset_t child;
 
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
     clo_tree_start(shepherd->tree, shepherd->box->proc, NULL, NULL);
     for (reap(shepherd); !shepherd->childless; reap(shepherd)) {
-        clo_tree_kill(shepherd->tree);
-        poll(&wait, 1, RETRY_MS);
-        drain_signals(shepherd);
+        if (!clo_tree_kill(shepherd->tree)) {
+            if (shepherd->tree->blind)
+                _exit(1); /* cloche-init takes over: it may still see */
+            clo_kill_by_number();
+        }
+        sigtimedwait(&child, NULL, &retry);
     }
     shepherd->result.leftovers = (uint32_t)(shepherd->tree->marks - clo_tree_has_met(shepherd->tree, shepherd->main));
 }
@@ -193,7 +200,7 @@ static void drain_sink(struct shepherd *shepherd)
  * their ends of the program's pipes; or at once when they may stay. */
 static _Noreturn void tend(struct shepherd *shepherd)
 {
-    struct pollfd polls[3] = {
+    struct pollfd polls[3] = { /* all signals are blocked, so nothing interrupts */
         {.fd = shepherd->box->signals, .events = POLLIN},
         {.fd = shepherd->job->orders, .events = POLLIN},
         {.events = POLLIN},
@@ -201,8 +208,11 @@ static _Noreturn void tend(struct shepherd *shepherd)
 
     for (;;) {
         polls[2].fd = shepherd->sink;
-        if (poll(polls, 3, -1) < 0)
-            continue;
+        if (poll(polls, 3, -1) < 0) {
+            /* EINVAL: a guest has lowered this process's limit of open files. What was asked for is still done. */
+            kill_tree(shepherd);
+            _exit(1);
+        }
         if (polls[2].revents)
             drain_sink(shepherd);
         if (polls[1].revents && !follow_orders(shepherd)) {

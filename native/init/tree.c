@@ -5,9 +5,9 @@
  * that and not before, because under a process limit each kill would give a fork bomb room for a new process.
  *
  * /proc/PID/task/TID/children (Linux 3.5, CONFIG_PROC_CHILDREN) gives a subtree without reading the whole of /proc;
- * where it is missing every /proc/PID/stat is read. Where /proc fails us altogether (a guest of our uid may set our
- * limit of open files to nothing, prlimit(2)), direct children are still found by asking wait about every number:
- * killing those makes their children ours. */
+ * where it is missing every /proc/PID/stat is read. Where /proc cannot be read at all (a guest of our uid may set our
+ * limit of open files to nothing, prlimit(2)), the tree is called blind: what to do then is the caller's choice. Direct
+ * children can still be found by asking wait about every number, and killing those makes their children ours. */
 
 #include "init.h"
 
@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP_ROUNDS = 64, PAUSE_ROUNDS = 2000, PAUSE_NS = 1000000 };
+enum { STOP_ROUNDS = 64, PAUSE_ROUNDS = 2000, PAUSE_NS = 1000000, USUAL_PID_LIMIT = 32768 };
 
 static bool has(const uint64_t *set, pid_t pid)
 {
@@ -280,19 +280,22 @@ int clo_tree_stop(struct clo_tree *tree)
     return -EBUSY;
 }
 
-/* Kills direct children that the judge takes, found without /proc; how many. */
-static size_t kill_by_number(struct clo_tree *tree)
+static bool kill_numbers(pid_t from, pid_t to)
 {
-    size_t found = 0;
+    siginfo_t info;
+    bool found = false;
 
-    for (pid_t pid = 1; pid < CLO_PID_LIMIT; pid++) {
-        siginfo_t info;
-        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT))
-            continue;
-        if (!tree->judge || tree->judge(tree->whose, pid) == CLO_TAKE)
-            found += kill(pid, SIGKILL) == 0;
-    }
+    for (pid_t pid = from; pid < to; pid++)
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+            found |= kill(pid, SIGKILL) == 0;
     return found;
+}
+
+/* Ids above the old default of pid_max are only looked at when there is nobody below. */
+void clo_kill_by_number(void)
+{
+    if (!kill_numbers(1, USUAL_PID_LIMIT))
+        kill_numbers(USUAL_PID_LIMIT, CLO_PID_LIMIT);
 }
 
 size_t clo_tree_kill(struct clo_tree *tree)
@@ -303,5 +306,5 @@ size_t clo_tree_kill(struct clo_tree *tree)
         clo_tree_walk(tree);
     while (stop_new(tree) && ++round < STOP_ROUNDS);
     clo_tree_signal(tree, SIGKILL);
-    return tree->count && !tree->blind ? tree->count : kill_by_number(tree);
+    return tree->count;
 }
