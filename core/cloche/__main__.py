@@ -64,6 +64,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code; expected errors become lines on standard error."""
     from cloche.errors import ClocheError  # noqa: PLC0415 - not at import: the package itself loads nothing either
 
+    _fill_descriptors()
     try:
         code = cli.main(args, prog_name="cloche", standalone_mode=False)
     except click.ClickException as error:
@@ -80,6 +81,15 @@ def main(args: Sequence[str] | None = None) -> int:
         click.echo(f"cloche: {error}", err=True)
         return OWN_ERROR
     return code if isinstance(code, int) else 0
+
+
+def _fill_descriptors() -> None:
+    """Have something at 0, 1 and 2: where one was closed, a pipe to a guest would take its number and be written to."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number, which is this one
 
 
 def _failed(error: Exception) -> int:

@@ -1,1 +1,1 @@
-"""gVisor. So far only how to install it (``install.toml``, read by ``cloche install gvisor``); no runtime uses it yet."""
+"""gVisor: so far only how to install it (``install.toml``, for ``cloche install gvisor``); no runtime uses it yet."""

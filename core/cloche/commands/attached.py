@@ -12,7 +12,6 @@ import contextlib
 import os
 import select
 import signal as signals
-import sys
 import termios
 import threading
 import tty
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from cloche.errors import ClocheError, StateError
+from cloche.errors import ClocheError, SandboxError, StateError
 from cloche.spec import Window
 
 if TYPE_CHECKING:
@@ -167,7 +166,10 @@ def follow(box: Sandbox, job: Job, stop: Signals, take: Callable[[Chunk], object
 
 
 def write(chunk: Chunk, stop: Signals) -> None:
-    """Write a chunk to our own standard output or standard error, all of it, now."""
+    """Write a chunk to our own standard output or standard error, all of it, now.
+
+    Raises ``BrokenPipeError`` when nobody reads it any more, ``SandboxError`` when it can't be written.
+    """
     fd = 1 if chunk.stream == "stdout" else 2
     rest = memoryview(chunk.data)
     with stop.writing():
@@ -176,6 +178,10 @@ def write(chunk: Chunk, stop: Signals) -> None:
                 rest = rest[os.write(fd, rest) :]
             except BlockingIOError:  # whoever gave us this descriptor made it non-blocking
                 select.select((), (fd,), ())
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise SandboxError(f"{chunk.stream} of the program can't be passed on: {error.strerror}") from None
 
 
 @contextlib.contextmanager
@@ -205,11 +211,6 @@ def _rows_and_columns() -> tuple[int, int]:
     return size.lines or usual.rows, size.columns or usual.columns
 
 
-def stdin_is_open() -> bool:
-    """Whether we were given a standard input at all."""
-    return sys.__stdin__ is not None
-
-
 def stdin_is_terminal() -> bool:
     """Whether our standard input is a terminal."""
-    return stdin_is_open() and os.isatty(STDIN)
+    return os.isatty(STDIN)

@@ -108,7 +108,7 @@ def _run(args: tuple[str, ...], options: dict[str, Any], stop: attached.Signals)
     if terminal and not attached.stdin_is_terminal():
         raise SpecError("-t: standard input is not a terminal; leave out -t to pass it on as it is")
     typed = attached.stdin_is_terminal()
-    feed = attached.stdin_is_open() and (terminal or options["interactive"] or not typed)
+    feed = terminal or options["interactive"] or not typed
     as_json = options["output_format"] == "json"
     with new_host() as host:
         box = host.create(
