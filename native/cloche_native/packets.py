@@ -14,6 +14,7 @@ from cloche_native.wire import (
     Landlock,
     Message,
     Mount,
+    MountKind,
     Scope,
     SetupFlag,
     Tag,
@@ -24,6 +25,9 @@ _SIGNAL = struct.Struct("=II")
 _WINDOW = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
 _RLIMIT = struct.Struct("=IIQQ")
+
+CPU_MAX = 65535
+SIGNAL_MAX = 64
 
 Text = str | bytes | os.PathLike[str]
 
@@ -52,23 +56,20 @@ class Setup:
         records = [_record(Tag.FLAGS, _U32.pack(self.flags))]
         if self.hostname:
             records.append(_record(Tag.HOSTNAME, _text("host name", self.hostname, limit=64)))
-        for mount in self.mounts:
-            target = _absolute("mount target", mount.target)
-            parts = (_text("mount source", mount.source), target, _text("mount data", mount.data))
-            records.append(_record(Tag.MOUNT, _U32.pack(mount.kind) + b"".join(part + b"\0" for part in parts)))
+        records += [_record(Tag.MOUNT, _mount(mount)) for mount in self.mounts]
         if self.landlock:
             records.append(_record(Tag.LANDLOCK, _U32.pack(self.landlock)))
         for access, path in self.paths:
+            if not access:
+                raise ValueError(f"Landlock path {path}: no access is what every other path has")
             records.append(_record(Tag.PATH, _U32.pack(access) + _absolute("Landlock path", path)))
         if self.seccomp:
             if len(self.seccomp) % 8 or len(self.seccomp) > 4096 * 8:
                 raise ValueError(f"seccomp filter: 1 to 4096 instructions of 8 bytes, not {len(self.seccomp)} bytes")
             records.append(_record(Tag.SECCOMP, self.seccomp))
-        for resource, soft, hard in self.rlimits:
-            records.append(_record(Tag.RLIMIT, _pack(_RLIMIT, "rlimit", resource, 0, _limit(soft), _limit(hard))))
+        records += [_record(Tag.RLIMIT, _rlimit(*limit)) for limit in self.rlimits]
         if self.affinity:
-            mask = sum(1 << cpu for cpu in self.affinity)
-            records.append(_record(Tag.AFFINITY, mask.to_bytes(8 * (max(self.affinity) // 64 + 1), "little")))
+            records.append(_record(Tag.AFFINITY, _cpu_mask(self.affinity)))
         if self.pids is not None:
             records.append(_record(Tag.PIDS, _pack(_U32, "pids", self.pids)))
         return _packet(Message.SETUP, 0, records)
@@ -112,6 +113,8 @@ def encode_exec(
 
 def encode_signal(exec_id: int, signal: int, scope: Scope = Scope.MAIN) -> bytes:
     """Give the packet that signals an exec; an id that has ended is ignored by the box."""
+    if not 1 <= signal <= SIGNAL_MAX:
+        raise ValueError(f"signal: 1 to {SIGNAL_MAX}, not {signal}")
     return _pack(HEAD, "id", Message.SIGNAL, 0, exec_id) + _pack(_SIGNAL, "signal", signal, scope)
 
 
@@ -165,8 +168,26 @@ def _packet(kind: Message, identity: int, records: Sequence[bytes]) -> bytes:
     return _pack(HEAD, "id", kind, 0, identity) + body
 
 
-def _limit(value: int) -> int:
-    return 2**64 - 1 if value == -1 else value  # -1 is resource.RLIM_INFINITY
+def _mount(mount: Mount) -> bytes:
+    target = _absolute("mount target", mount.target)
+    needs_source = mount.kind in (MountKind.DEV, MountKind.OVERLAY)
+    source = (_absolute if needs_source else _text)("mount source", mount.source)
+    data = _text("mount data", mount.data, limit=2047)
+    return _U32.pack(mount.kind) + b"".join(part + b"\0" for part in (source, target, data))
+
+
+def _rlimit(resource: int, soft: int, hard: int) -> bytes:
+    low, high = (2**64 - 1 if value == -1 else value for value in (soft, hard))  # -1 is resource.RLIM_INFINITY
+    if low > high:
+        raise ValueError(f"rlimit {resource}: {soft} is over the hard limit {hard}")
+    return _pack(_RLIMIT, "rlimit", resource, 0, low, high)
+
+
+def _cpu_mask(cpus: frozenset[int]) -> bytes:
+    if min(cpus) < 0 or max(cpus) > CPU_MAX:
+        raise ValueError(f"affinity: CPUs are numbered 0 to {CPU_MAX}, not {min(cpus)} to {max(cpus)}")
+    mask = sum(1 << cpu for cpu in cpus)
+    return mask.to_bytes(8 * (max(cpus) // 64 + 1), "little")
 
 
 def _pack(form: struct.Struct, what: str, *values: int) -> bytes:

@@ -3,16 +3,19 @@ from __future__ import annotations
 import os
 import select
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from cloche_native.agent import Done, ExecFlag, Exited, encode_kill, encode_pause, encode_resume
+
+from cloche_native.agent import Done, ExecFlag, Exited, Mount, MountKind, encode_kill, encode_pause, encode_resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Box = Any  # a fixture's class: fixtures are not imported
+    from cloche_native.agent import Setup
+    from tests.native.init.boxes import Box
 
 
 def drained(fd: int) -> bytes:
@@ -28,7 +31,9 @@ def ticking(box: Box) -> tuple[int, int]:
     """A tree of four that each write all the time, one in a session of its own: its exec id and the pipe."""
     reading, writing = os.pipe()
     tick = "while :; do echo .; sleep 0.005; done"
-    started = box.start("sh", "-c", f"({tick}) & ({tick}) & setsid sh -c '{tick}' & {tick}", flags=ExecFlag.STDOUT, fds=[writing])
+    started = box.start(
+        "sh", "-c", f"({tick}) & ({tick}) & setsid sh -c '{tick}' & {tick}", flags=ExecFlag.STDOUT, fds=[writing]
+    )
     os.close(writing)
     os.read(reading, 1)
     return started.id, reading
@@ -69,7 +74,15 @@ def test_a_pause_of_nothing_is_done_at_once(box: Box) -> None:
 
 
 def test_a_fork_bomb_is_paused(limited: Box, marker: str, alive: Callable[[str], list[int]]) -> None:
-    script = "import os\nwhile True:\n  try:\n    if os.fork(): os._exit(0) if os.getpid() % 3 == 0 else None\n  except OSError: pass"
+    script = """
+import os
+while True:
+    try:
+        if os.fork() and os.getpid() % 3 == 0:
+            os._exit(0)
+    except OSError:
+        pass
+"""
     started = limited.start("python3", "-c", script, marker, flags=ExecFlag.LINGER)
     time.sleep(0.3)
     limited.ask(encode_pause(9))
@@ -92,3 +105,33 @@ def test_a_fork_bomb_is_paused(limited: Box, marker: str, alive: Callable[[str],
     while alive(marker) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not alive(marker)
+
+
+HIDDEN = """
+import ctypes, os, sys, time
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)   # PR_SET_DUMPABLE: with hidepid nobody of the same uid sees it in /proc
+if os.fork() == 0:
+    if os.fork() == 0:
+        while True:
+            os.write(1, b'.'); time.sleep(0.005)
+    time.sleep(1000)
+time.sleep(1000)
+"""
+
+
+def test_processes_that_hide_in_proc_are_paused_and_killed(launch: Callable[..., Box], sealed: Setup) -> None:
+    mounts = (Mount(MountKind.PROC, "/proc", data="subset=pid,hidepid=invisible"), *sealed.mounts[1:])
+    box = launch("bwrap").ready(replace(sealed, mounts=mounts))
+    reading, writing = os.pipe()
+    started = box.start("python3", "-c", HIDDEN, flags=ExecFlag.STDOUT, fds=[writing])
+    os.close(writing)
+    os.read(reading, 1)
+    assert box.run("ls", f"/proc/{started.pid}").code != 0  # hidden indeed
+    box.ask(encode_pause(1))
+    assert box.expect(Done).error == 0
+    drained(reading)
+    time.sleep(0.1)
+    assert drained(reading) == b""
+    box.ask(encode_kill(started.id))
+    assert box.expect(Exited, started.id).leftovers == 2
+    os.close(reading)

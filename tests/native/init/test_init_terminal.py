@@ -7,15 +7,16 @@ import signal
 import struct
 import termios
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
 from cloche_native.agent import ExecFlag, Exited, Started, encode_resize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Box = Any  # a fixture's class: fixtures are not imported
+    from tests.native.init.boxes import Box
 
 
 class Terminal:
