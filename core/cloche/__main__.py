@@ -17,6 +17,7 @@ from typing import Final
 
 import click
 
+from cloche import __version__
 from cloche.commands import COMMANDS, with_plugins
 
 INTERRUPTED: Final = 130
@@ -50,7 +51,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="cloche", message="cloche %(version)s")
+@click.version_option(__version__, message="cloche %(version)s")
 def cli() -> None:
     """Run untrusted code sealed, and see what it does.
 

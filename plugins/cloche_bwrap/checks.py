@@ -13,12 +13,13 @@ NOBODY = 65534  # whom root tries it as: boxes of root run as unprivileged users
 TIMEOUT = 10.0
 OVERLAY_SINCE = (0, 11, 0)  # --tmp-overlay, bubblewrap's release notes
 SYSCTLS = (
-    ("kernel.unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
-    ("user.max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000"),
+    ("kernel.unprivileged_userns_clone", "0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
+    ("user.max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=15000"),
     (
         "kernel.apparmor_restrict_unprivileged_userns",
         "1",
-        "give {bwrap} an AppArmor profile with `userns,`, or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        "give {bwrap} an AppArmor profile with `userns,`, or: "
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
     ),
 )
 """Settings of Debian, of the kernel and of Ubuntu, the value that forbids, and the way out."""
@@ -69,6 +70,8 @@ def _blocked(name: str, path: Path, error: str) -> Check:
     for setting, forbids, fix in SYSCTLS:
         if _setting(setting) == forbids:
             return Check(name, f"{error} ({setting} is {forbids})", ok=False, fix=fix.format(bwrap=path))
+    if "\nSeccomp:\t2\n" in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace"):
+        error += " (the cause: this process is under a system-call filter already)"
     return Check(name, error, ok=False, fix=f"{IN_CONTAINER}; else use a kernel built with CONFIG_USER_NS")
 
 
