@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import cloche_native as native
 from cloche_native.agent import (
     Access,
     Failed,
