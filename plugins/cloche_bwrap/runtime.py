@@ -105,6 +105,7 @@ class BwrapRuntime(AgentRuntime):
         if work.source is not None:
             argv += staging.bind(Mount(work.source, work.target, read_only=work.kind == "overlay"))
         if work.kind == "overlay":
+            argv += ["--cap-add", "CAP_DAC_OVERRIDE"]  # overlayfs works in a folder of mode 000, as whoever mounts it
             inner.append(wire.Mount(wire.MountKind.OVERLAY, work.target, work.target, f"{_room(spec)},mode=0755"))
         for mount in spec.mounts:
             argv += staging.bind(mount)
