@@ -17,20 +17,29 @@ import anyio
 from cloche.agent_launch import LaunchedAgent
 from cloche.agent_process import DEATH_TIMEOUT, AgentProcess
 from cloche.errors import SandboxError, StartError
-from cloche.launch import Launch, ResourceGroup
+from cloche.launch import Launch
 from cloche.runtime import Exit, Instance, Stdio
 from cloche.spec import ProcessSpec, Usage
 from cloche.uids import Seat
 from cloche_native import agent as wire
+from cloche_native import cgroup
 
 
 class AgentInstance(Instance):
     """A box driven through its agent."""
 
-    def __init__(self, launch: Launch, group: ResourceGroup | None = None, seat: Seat | None = None) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        group: cgroup.Group | None = None,
+        seat: Seat | None = None,
+        *,
+        give_back: Callable[[cgroup.Group], None] | None = None,
+    ) -> None:
         self.workspace = launch.workspace
         self._launch = launch
         self._group = group
+        self._give_back = give_back
         self._seat = seat
         self._agent = LaunchedAgent(launch, group, seat)
         self._programs: dict[int, AgentProcess] = {}
@@ -139,7 +148,7 @@ class AgentInstance(Instance):
             for step in self._launch.cleanup:
                 stack.callback(step)
             if self._group is not None:
-                stack.callback(self._group.delete)
+                stack.callback(self._give_back or cgroup.Group.delete, self._group)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

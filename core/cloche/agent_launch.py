@@ -12,9 +12,10 @@ import anyio
 import cloche_native as native
 from cloche.agent_process import DEATH_TIMEOUT
 from cloche.errors import SandboxError, StartError
-from cloche.launch import Launch, ResourceGroup
+from cloche.launch import Launch
 from cloche.uids import Seat
 from cloche_native import agent as wire
+from cloche_native import cgroup
 
 READY_TIMEOUT = 20.0  # seconds; a launch takes milliseconds, and a stuck launcher must not hang its host
 
@@ -22,7 +23,7 @@ READY_TIMEOUT = 20.0  # seconds; a launch takes milliseconds, and a stuck launch
 class LaunchedAgent:
     """One launcher and the agent that it brings up. Made before it runs; ``close`` gives back what it holds."""
 
-    def __init__(self, launch: Launch, group: ResourceGroup | None, seat: Seat | None) -> None:
+    def __init__(self, launch: Launch, group: cgroup.Group | None, seat: Seat | None) -> None:
         self.socket: socket.socket | None = None
         self.root_fd: int | None = None
         self.agent_pid = 0

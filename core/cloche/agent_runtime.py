@@ -60,7 +60,7 @@ class AgentRuntime(Runtime):
         self._groups: cgroup.Hierarchy | None = None
         self._users: UidPool | None = None
         self._janitor: machine.Janitor | None = None
-        self._group_prefix = ""
+        self._spare_groups: cgroup.Pool | None = None
         self._reports: dict[object, Enforcement] = {}
 
     @abstractmethod
@@ -122,7 +122,10 @@ class AgentRuntime(Runtime):
         return self._make(spec, grouped=True)
 
     def close(self) -> None:
-        """End the helper that cleans up after a crash."""
+        """Remove the spare control groups, and end the helper that cleans up after a crash."""
+        if self._spare_groups is not None:
+            self._spare_groups.close()
+            self._spare_groups = None
         if self._janitor is not None:
             self._janitor.close()
             self._janitor = None
@@ -147,10 +150,8 @@ class AgentRuntime(Runtime):
         group = None
         try:
             if groups is not None:
-                self._helper()
                 pids = asked.pids + OWN_PROCESSES if asked.pids is not None else None
-                name = f"{self._group_prefix}{spec.id}"
-                group = groups.create(name, memory=asked.memory, cpu=asked.cpu, pids=pids)
+                group = self._pool(groups).take(memory=asked.memory, cpu=asked.cpu, pids=pids)
             cpus = asked.affinity(grouped=groups is not None)
             setup = wire.Setup(
                 hostname=spec.hostname,
@@ -162,19 +163,23 @@ class AgentRuntime(Runtime):
             )  # fmt: skip
             launch = self.launch(spec, setup, seat)
         except BaseException:
-            if group is not None:
-                group.delete()
+            if group is not None and self._spare_groups is not None:
+                self._spare_groups.give(group)
             if seat is not None:
                 seat.release()
             raise
-        return AgentInstance(launch, group, seat)
+        give_back = self._spare_groups.give if self._spare_groups is not None else None
+        return AgentInstance(launch, group, seat, give_back=give_back)
+
+    def _pool(self, groups: cgroup.Hierarchy) -> cgroup.Pool:
+        if self._spare_groups is None:
+            prefix = self._helper().watch_groups(dict.fromkeys(groups.parents.values()))
+            self._spare_groups = cgroup.Pool(groups, prefix)
+        return self._spare_groups
 
     def _helper(self) -> machine.Janitor:
-        """Give the process that cleans up if this one is killed; it must know what to look for before that exists."""
-        if self._janitor is None:
-            self._janitor = machine.Janitor()
-            if self._groups is not None:
-                self._group_prefix = self._janitor.watch_groups(dict.fromkeys(self._groups.parents.values()))
+        """Give the process that cleans up if this one is killed; it is told what to look for before that exists."""
+        self._janitor = self._janitor or machine.Janitor()
         return self._janitor
 
     def _task_limit(self, asked: Bounds, *, grouped: bool) -> int | None:

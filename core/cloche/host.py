@@ -74,7 +74,7 @@ class AsyncHost:
                 await give_back()
             except Exception as trouble:  # noqa: BLE001 - raised below, when the others are gone too
                 troubles.append(trouble)
-        for runtime in self.runtimes.values():
+        for runtime in (*self.runtimes.values(), *self.plugins.retired):
             try:
                 runtime.close()
             except Exception as trouble:  # noqa: BLE001 - the same

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import cloche_native as native
 from cloche_native.agent import Setup
-
-
-class ResourceGroup(Protocol):
-    """The bounds on one box as a whole, where the machine has a mechanism for that (a control group)."""
-
-    def attach_fds(self) -> Sequence[int]: ...  # noqa: D102 - see cloche_native.cgroup.Group
-    def kill(self) -> None: ...  # noqa: D102
-    def stats(self) -> dict[str, float]: ...  # noqa: D102
-    def oom_kills(self) -> int: ...  # noqa: D102
-    def delete(self) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,10 +107,10 @@ class Janitor:
         return path
 
     def watch_groups(self, parents: Iterable[str]) -> str:
-        """Have control groups below ``parents`` removed if this process is killed; give how their names must begin."""
-        prefix = f"{os.getpid()}-{secrets.token_hex(4)}-"
+        """Have groups below ``parents`` removed if this process is killed; give what their names begin with, before '-'."""
+        prefix = f"{os.getpid()}-{secrets.token_hex(4)}"
         for parent in parents:
-            self._tell(f"+g {parent}/{prefix}")
+            self._tell(f"+g {parent}/{prefix}-")
         return prefix
 
     def drop(self, path: Path) -> None:

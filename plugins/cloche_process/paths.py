@@ -19,6 +19,7 @@ def system_folders() -> tuple[str, ...]:
     return tuple(sorted({os.path.realpath(path) for path in SYSTEM if os.path.isdir(path)}))
 
 
+@cache
 def etc_files() -> tuple[str, ...]:
     """Give the files and folders of /etc that exist."""
     return tuple(path for name in ETC if os.path.exists(path := f"/etc/{name}"))
