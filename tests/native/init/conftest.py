@@ -22,11 +22,22 @@ if TYPE_CHECKING:
     from cloche_native.agent import Setup
 
 SOURCES: Final = Path(__file__).parents[3] / "native/init"
+SANITIZED: Final = "CLOCHE_SANITIZED" in os.environ
+SANITIZE: Final = [
+    "-g",
+    "-O1",
+    "-fno-omit-frame-pointer",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=undefined",
+]
 
 
 @pytest.fixture(scope="session")
 def init() -> Iterator[Path]:
-    """A cloche-init that every uid may run: CLOCHE_INIT, else the one installed, else one compiled here."""
+    """A cloche-init that every uid may run: CLOCHE_INIT, else the one installed, else one compiled here.
+
+    With CLOCHE_SANITIZED it is compiled with the sanitizers; what they find ends it, and so fails the test.
+    """
     folder = Path(tempfile.mkdtemp(prefix="init-under-test-"))
     folder.chmod(0o755)
     target = folder / "cloche-init"
@@ -35,6 +46,8 @@ def init() -> Iterator[Path]:
     newest = max(path.stat().st_mtime for path in SOURCES.iterdir())
     if given := os.environ.get("CLOCHE_INIT"):
         shutil.copy(given, target)
+    elif SANITIZED:  # not static: the sanitizers are shared libraries
+        subprocess.run(["gcc", "-std=c11", *SANITIZE, *sources, "-o", target], check=True, timeout=120)
     elif installed.exists() and installed.stat().st_mtime >= newest:
         shutil.copy(installed, target)
     else:
@@ -59,6 +72,12 @@ def launch(init: Path) -> Iterator[Callable[..., Box]]:
     yield start
     for box in boxes:
         box.close()
+
+
+@pytest.fixture
+def roomy() -> None:
+    if SANITIZED:
+        pytest.skip("AddressSanitizer needs more address space than the limit that is tested")
 
 
 @pytest.fixture(params=["bare", "bwrap"])

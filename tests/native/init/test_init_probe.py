@@ -45,7 +45,7 @@ def open_facts(launch: Callable[..., Box], bare: Setup) -> Facts:
 
 
 @pytest.fixture
-def sealed_facts(launch: Callable[..., Box], sealed: Setup) -> Facts:
+def sealed_facts(launch: Callable[..., Box], sealed: Setup, roomy: None) -> Facts:  # noqa: ARG001 - may skip
     limits = [(7, 64, 64), (9, 256 << 20, 256 << 20)]  # open files, address space
     return probe(launch("bwrap").ready(replace(sealed, pids=20, rlimits=limits)))
 
