@@ -18,7 +18,7 @@ SYSCTLS = (
     (
         "kernel.apparmor_restrict_unprivileged_userns",
         "1",
-        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns,` for {bwrap}",
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with userns for {bwrap}",
     ),
 )
 """Settings of Debian, of the kernel and of Ubuntu, the value that forbids, and the way out."""
