@@ -195,6 +195,6 @@ def _drive(bridge: Bridge, source: AsyncIterator[T]) -> Generator[T, None, None]
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:
-            # The host is closed, or the loop's own thread collects this; or a call that was interrupted is not yet over.
+            # The host is closed, the loop's own thread collects this, or a call that was interrupted is not yet over.
             with contextlib.suppress(StateError, RuntimeError):
                 bridge.call(close)

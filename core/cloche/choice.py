@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import anyio
 import anyio.to_thread
 
+from cloche import units
 from cloche.enforcement import Enforcement, Guarantee
 from cloche.errors import ClocheError, RuntimeUnavailable, SpecError, Unenforceable
 from cloche.plugins import Plugins
@@ -27,7 +28,7 @@ class Choice:
         found = self._plugins.runtimes.get(name) if isinstance(name, str) else None
         if found is None:
             known = ", ".join(sorted(self._plugins.runtimes)) or "none"
-            raise SpecError(f"runtime: {name!r:.80} is unknown; known runtimes: {known}")
+            raise SpecError(f"runtime: {units.shown(name)} is unknown; known runtimes: {known}")
         return await self._reason(name, found)
 
     async def choose(self, spec: Spec, wanted: str | None) -> tuple[Runtime, Enforcement]:
@@ -83,7 +84,7 @@ def _ask(runtime: Runtime) -> str | None:
         return f"its own check failed: {type(error).__name__}: {error}"
     if reason is None or isinstance(reason, str):
         return reason
-    return f"its own check gave {reason!r:.80}; it must give None or a reason"
+    return f"its own check gave {units.shown(reason)}; it must give None or a reason"
 
 
 def _nothing_left(spec: Spec, refused: Mapping[str, str]) -> str:

@@ -124,7 +124,7 @@ class AsyncJob:
         if self.running:
             self.fail("killed", "it was killed by request")
             await self._process.kill()
-            await self._ended.wait()
+            await self.closed()
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of its terminal. Raises ``Unsupported`` if it has none."""
@@ -181,6 +181,10 @@ class AsyncJob:
             return await self._process.wait()
         except Exception as error:  # noqa: BLE001 - a runtime that breaks its contract; whoever waits must still hear
             return Exit(signal=signals.SIGKILL, detail=f"its runtime failed: {type(error).__name__}: {error}")
+
+    async def closed(self) -> None:
+        """Wait until its result is there."""
+        await self._ended.wait()
 
     def fail(self, cause: str, detail: str) -> None:
         """Remember why it is being ended; the first cause counts."""
@@ -282,4 +286,4 @@ def signal_number(value: int | str) -> int:
             return int(signals.Signals[name if name.startswith("SIG") else f"SIG{name}"])
         return int(signals.Signals(value))
     except (KeyError, ValueError, TypeError):
-        raise SpecError(f"signal: {value!r} is not a signal; use a name such as 'TERM' or its number") from None
+        raise SpecError(f"signal: {units.shown(value)} is no signal; use a name such as 'TERM' or its number") from None

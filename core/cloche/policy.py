@@ -205,12 +205,12 @@ class Policy:
 
 def _check_type(value: object, kind: type, what: str) -> None:
     if not isinstance(value, kind):
-        raise SpecError(f"{what}: a cloche.{kind.__name__} is needed, not {value!r:.80}")
+        raise SpecError(f"{what}: a cloche.{kind.__name__} is needed, not {units.shown(value)}")
 
 
 def _sequence(value: object, what: str) -> tuple[Any, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise SpecError(f"{what}: a sequence is needed, not {value!r:.80}")
+        raise SpecError(f"{what}: a sequence is needed, not {units.shown(value)}")
     return tuple(value)
 
 
@@ -223,15 +223,15 @@ def _guarantees(value: object, what: str) -> frozenset[Guarantee]:
 
 def _host_path(value: object, what: str) -> str:
     if not isinstance(value, str | Path) or not str(value):
-        raise SpecError(f"{what}: a path of the host is needed, not {value!r:.80}")
+        raise SpecError(f"{what}: a path of the host is needed, not {units.shown(value)}")
     return str(Path(units.text(str(value), what)).absolute())
 
 
 def _processors(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecError(f"limits.cpu: a number of processors is needed, not {value!r}")
+        raise SpecError(f"limits.cpu: a number of processors is needed, not {units.shown(value)}")
     if not 0.01 <= value <= 4096:  # noqa: PLR2004 - 10 ms of a second; more processors than Linux runs on
-        raise SpecError(f"limits.cpu: {value!r} is out of range; give 0.01 to 4096 processors")
+        raise SpecError(f"limits.cpu: {units.shown(value)} is out of range; give 0.01 to 4096 processors")
     return float(value)
 
 

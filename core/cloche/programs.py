@@ -70,6 +70,11 @@ class Programs:
         for job in (*self._execs, *self._jobs.values()):
             job.fail(cause, detail)
 
+    async def ended(self) -> None:
+        """Wait until all have been told that their box is gone, and have closed their streams."""
+        for job in (*self._execs, *self._jobs.values()):
+            await job.closed()
+
     def touch(self) -> None:
         """Note that the sandbox is in use now."""
         self._used = time.monotonic()

@@ -36,7 +36,7 @@ def make_policy(
 ) -> Policy:
     """Give ``base`` (or the default policy) with each keyword that was given put over it."""
     if base is not None and not isinstance(base, Policy):
-        raise SpecError(f"policy: a cloche.Policy is needed, not {base!r:.80}")
+        raise SpecError(f"policy: a cloche.Policy is needed, not {units.shown(base)}")
     changes: dict[str, object] = {}
     if isolation is not None:
         changes["isolation"] = isolation
@@ -50,7 +50,7 @@ def make_policy(
         changes["workspace"] = _workspace(workspace)
     for name, value in (("require", require), ("mounts", mounts), ("forbidden", forbidden)):
         if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-            raise SpecError(f"{name}: a sequence is needed, not {value!r:.80}")
+            raise SpecError(f"{name}: a sequence is needed, not {units.shown(value)}")
         if items := tuple(value):
             changes[name] = items
     policy = base if base is not None else _DEFAULT
@@ -61,7 +61,7 @@ def _workspace(value: Workspace | str | Path) -> Workspace:
     if isinstance(value, Workspace):
         return value
     if not isinstance(value, str | Path):
-        raise SpecError(f"workspace: a cloche.Workspace or a folder of the host is needed, not {value!r:.80}")
+        raise SpecError(f"workspace: a cloche.Workspace or a folder of the host is needed, not {units.shown(value)}")
     return Workspace("bind", str(value))
 
 
@@ -70,7 +70,7 @@ def limits_from(table: Mapping[str, object]) -> Limits:
     known = [f.name for f in fields(Limits)]
     for key in table:
         if key not in known:
-            raise SpecError(f"limits: {key!r} is unknown; known limits are {', '.join(known)}")
+            raise SpecError(f"limits: {units.shown(key)} is unknown; known limits are {', '.join(known)}")
     return Limits(**table)  # type: ignore[arg-type]
 
 
@@ -113,7 +113,7 @@ def make_spec(
         raise SpecError(f"idle_timeout ({idle:g} s) is longer than lifetime ({life:g} s), so it could never act")
     variables = environment(env)
     if not isinstance(strict, bool):
-        raise SpecError(f"strict is True or False, not {strict!r}")
+        raise SpecError(f"strict is True or False, not {units.shown(strict)}")
     home = {"HOME": policy.workspace.target}
     return Spec(
         id=secrets.token_hex(6),
@@ -161,7 +161,7 @@ def make_process(
     """Give one program's request: ``env`` over the sandbox's, ``workspace`` where no ``cwd`` is given."""
     window = (Window() if tty else None) if isinstance(tty, bool) else tty
     if window is not None and not isinstance(window, Window):
-        raise SpecError(f"tty: give True or a cloche.Window, not {tty!r:.80}")
+        raise SpecError(f"tty: give True or a cloche.Window, not {units.shown(tty)}")
     merged = {**spec.env, **_mapping(env, "env")}
     return ProcessSpec(
         args=args, env=merged, cwd=workspace if cwd is None else cwd, window=window, linger=linger
@@ -179,7 +179,7 @@ def _mapping(value: Mapping[str, str] | None, what: str) -> Mapping[str, str]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise SpecError(f"{what}: a mapping is needed, not {value!r:.80}")
+        raise SpecError(f"{what}: a mapping is needed, not {units.shown(value)}")
     return value
 
 
@@ -187,7 +187,7 @@ def _rootfs(value: str | Path | None) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str | Path):
-        raise SpecError(f"rootfs: a path of the host is needed, not {value!r:.80}")
+        raise SpecError(f"rootfs: a path of the host is needed, not {units.shown(value)}")
     path = Path(units.text(str(value), "rootfs")).absolute()
     if not path.is_dir():
         raise SpecError(f"rootfs: {path} is not a folder of the host")

@@ -112,7 +112,7 @@ class AsyncSandbox:
         if isinstance(stdin, Open):
             raise SpecError("exec: stdin=OPEN needs a job to write to; use spawn")
         if on_output is not None and not callable(on_output):
-            raise SpecError(f"on_output: a function is needed, not {on_output!r:.80}")
+            raise SpecError(f"on_output: a function is needed, not {units.shown(on_output)}")
         process = make_process(self.spec, self._instance.workspace, args, env=env, cwd=cwd, tty=tty, linger=linger)
         return await self._programs.execute(process, stdin, on_output, limit)
 
@@ -234,6 +234,7 @@ class AsyncSandbox:
         self._mark_stopped("deleted", cause="killed")
         try:
             await self._instance.delete()
+            await self._programs.ended()
         finally:
             self._stopped.set()
         self.deleted = True

@@ -15,31 +15,39 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 SIZE_MAX = 1 << 50
 
 
+def shown(value: object) -> str:
+    """Give ``value`` as a message can show it: not too long, and whatever its ``repr`` does."""
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # noqa: BLE001 - numbers of thousands of digits have none; others may fail as they like
+        return f"a {type(value).__name__} that can't be shown"
+
+
 def size(value: int | str, what: str, *, least: int = 1) -> int:
     """Give ``value`` in bytes: an int, or text such as ``"512M"`` or ``"1.5 GiB"`` (K M G T are powers of 1024).
 
     Raises ``SpecError`` for anything else, below ``least`` or above 1 PiB.
     """
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise SpecError(f"{what}: a size is an int in bytes or text like '512M', not {value!r}")
+        raise SpecError(f"{what}: a size is an int in bytes or text like '512M', not {shown(value)}")
     if isinstance(value, str):
         match = _SIZE.fullmatch(value.strip())
         if match is None:
-            raise SpecError(f"{what}: {value!r} is not a size; write bytes as an int, or '512M', '1.5G'")
+            raise SpecError(f"{what}: {shown(value)} is not a size; write bytes as an int, or '512M', '1.5G'")
         number = int(float(match[1]) * _FACTOR[match[2].upper()])
     else:
         number = value
     if not least <= number <= SIZE_MAX:
-        raise SpecError(f"{what}: {value!r} is out of range; give {least} to {SIZE_MAX} bytes")
+        raise SpecError(f"{what}: {shown(value)} is out of range; give {least} to {SIZE_MAX} bytes")
     return number
 
 
 def count(value: int, what: str, *, least: int = 1, most: int = 1 << 22) -> int:
     """Give ``value`` if it is a whole number between ``least`` and ``most``, else raise ``SpecError``."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise SpecError(f"{what}: a whole number is needed, not {value!r}")
+        raise SpecError(f"{what}: a whole number is needed, not {shown(value)}")
     if not least <= value <= most:
-        raise SpecError(f"{what}: {value} is out of range; give {least} to {most}")
+        raise SpecError(f"{what}: {shown(value)} is out of range; give {least} to {most}")
     return value
 
 
@@ -51,15 +59,15 @@ def duration(value: float | str, what: str, *, infinite: bool = True) -> float:
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip())
         if match is None:
-            raise SpecError(f"{what}: {value!r} is not a duration; write seconds as a number, or '250ms', '15m'")
+            raise SpecError(f"{what}: {shown(value)} is not a duration; write seconds as a number, or '250ms', '15m'")
         number = float(match[1]) * _SECONDS[(match[2] or "s").lower()]
     elif isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecError(f"{what}: a duration is a number of seconds or text like '15m', not {value!r}")
+        raise SpecError(f"{what}: a duration is a number of seconds or text like '15m', not {shown(value)}")
     else:
         # An int too large for a float would raise OverflowError.
         number = float(value) if isinstance(value, float) or abs(value) < 1 << 64 else math.nan
     if math.isnan(number) or number <= 0 or (math.isinf(number) and not infinite):
-        raise SpecError(f"{what}: {value!r:.80} is out of range; give more than 0 seconds")
+        raise SpecError(f"{what}: {shown(value)} is out of range; give more than 0 seconds")
     return number
 
 
@@ -67,7 +75,7 @@ def identifier(value: str, what: str) -> str:
     """Give ``value`` if it can serve as a name: 1 to 63 of ``A-Za-z0-9_.-``, starting with a letter or digit."""
     if not isinstance(value, str) or _NAME.fullmatch(value) is None:
         raise SpecError(
-            f"{what}: {value!r:.80} is not a name; use 1 to 63 of A-Z a-z 0-9 _ . -, first a letter or digit"
+            f"{what}: {shown(value)} is not a name; use 1 to 63 of A-Z a-z 0-9 _ . -, first a letter or digit"
         )
     return value
 
@@ -77,11 +85,11 @@ def text(value: str, what: str, *, most: int = 4096) -> str:
     if not isinstance(value, str):
         raise SpecError(f"{what}: text is needed, not {type(value).__name__}")
     if "\0" in value:
-        raise SpecError(f"{what}: {value[:80]!r} holds a NUL character")
+        raise SpecError(f"{what}: {shown(value)} holds a NUL character")
     try:
         raw = value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
-        raise SpecError(f"{what}: {value[:80]!r} is not valid text: {error.reason}") from None
+        raise SpecError(f"{what}: {shown(value)} is not valid text: {error.reason}") from None
     if len(raw) > most:
         raise SpecError(f"{what}: {len(raw)} bytes is too long; at most {most}")
     return value
@@ -91,5 +99,5 @@ def guest_path(value: str, what: str) -> str:
     """Give ``value`` if it is an absolute, plain path in the box: no ``..``, ``.``, empty part or NUL."""
     text(value, what)
     if not value.startswith("/") or (value != "/" and any(p in ("", ".", "..") for p in value[1:].split("/"))):
-        raise SpecError(f"{what}: {value!r} must be an absolute path without '.', '..' or '//'")
+        raise SpecError(f"{what}: {shown(value)} must be an absolute path without '.', '..' or '//'")
     return value

@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloche import Guarantee, IsolationLevel, Limits, Network, Spec, Workspace
+from cloche import (
+    Guarantee,
+    Host,
+    IsolationLevel,
+    Limits,
+    Network,
+    Runtime,
+    Sandbox,
+    Spec,
+    Workspace,
+    hookimpl,
+)
+from cloche.testing import FakeRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 LIMITS = Limits(
     memory=256 << 20, cpu=1, pids=32, open_files=64, file_size=1 << 20, disk=1 << 20, output=1 << 20, wall=5
@@ -51,3 +63,40 @@ def make_spec(make_level: Callable[[str], IsolationLevel]) -> Callable[..., Spec
         )
 
     return make
+
+
+class Fakes:
+    """A plugin with these runtimes and the level ``enhanced``, which is what a host takes by default."""
+
+    def __init__(self, *runtimes: Runtime, level: IsolationLevel) -> None:
+        self._runtimes, self._level = runtimes, level
+
+    @hookimpl
+    def cloche_runtimes(self) -> list[Runtime]:
+        return list(self._runtimes)
+
+    @hookimpl
+    def cloche_isolation_levels(self) -> list[IsolationLevel]:
+        return [self._level]
+
+
+@pytest.fixture
+def fakes(make_level: Callable[[str], IsolationLevel]) -> Callable[..., Fakes]:
+    return lambda *runtimes: Fakes(*runtimes, level=make_level("enhanced"))
+
+
+@pytest.fixture
+def runtime() -> FakeRuntime:
+    return FakeRuntime()
+
+
+@pytest.fixture
+def host(fakes: Callable[..., Fakes], runtime: FakeRuntime) -> Iterator[Host]:
+    with Host(plugins=[fakes(runtime)], entry_points=False) as host:
+        yield host
+
+
+@pytest.fixture
+def box(host: Host) -> Iterator[Sandbox]:
+    with host.create() as box:
+        yield box
