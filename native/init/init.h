@@ -82,10 +82,12 @@ struct clo_tree {
     const void *whose;
     bool full, blind;                                        /* the last walk met too many; could not read /proc */
     pid_t highest;                                           /* of those marked */
-    size_t count, marks;                                     /* in list; ever marked */
+    size_t count, met_alive;                                 /* in list; signalled since the start, zombies apart */
+    pid_t uncounted;                                         /* not one of those */
     pid_t list[CLO_TREE_MAX];
-    uint64_t met[CLO_PID_LIMIT / 64], marked[CLO_PID_LIMIT / 64]; /* in this walk; signalled since the start */
+    uint64_t met[CLO_PID_LIMIT / 64], marked[CLO_PID_LIMIT / 64]; /* in this walk; since the start */
 };
+int64_t clo_now_ms(void);
 bool clo_tree_can_list(int proc);
 /* `tree` is static memory, so all zero the first time. */
 void clo_tree_start(struct clo_tree *tree, int proc, enum clo_verdict (*judge)(const void *, pid_t), const void *whose);
@@ -93,10 +95,8 @@ void clo_tree_start(struct clo_tree *tree, int proc, enum clo_verdict (*judge)(c
 void clo_tree_walk(struct clo_tree *tree);
 /* One signal to each that is listed. */
 void clo_tree_signal(const struct clo_tree *tree, int signal);
-/* Sends SIGSTOP until a whole walk finds nobody new and nobody running: 0, or -EBUSY after about two seconds. */
+/* Sends SIGSTOP until a whole walk finds nobody new and nobody running: 0, or -EBUSY after two seconds. */
 int clo_tree_stop(struct clo_tree *tree);
-/* Whether clo_tree_stop or clo_tree_kill has met this process. */
-bool clo_tree_has_met(const struct clo_tree *tree, pid_t pid);
 /* One round of killing: how many were still there. Processes take their time to die, so one round is not enough. */
 size_t clo_tree_kill(struct clo_tree *tree);
 /* Kills direct children, found without /proc: 10 ms, or two seconds where ids are high. */

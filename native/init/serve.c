@@ -59,14 +59,6 @@ struct server {
     char buffer[CLO_WIRE_INLINE];
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static struct exec *find_exec(const struct server *server, uint32_t id)
 {
     struct exec *exec = server->execs;
@@ -162,7 +154,7 @@ static void kill_exec(struct exec *exec)
         return; /* being killed already */
     order(exec, CLO_MSG_KILL, 0, 0);
     if (!exec->deadline)
-        exec->deadline = now_ms() + KILL_PATIENCE_MS;
+        exec->deadline = clo_now_ms() + KILL_PATIENCE_MS;
 }
 
 /* In the fork: becomes the shepherd. */
@@ -333,7 +325,7 @@ static void kill_strays(struct server *server)
     if (clo_tree_kill(&server->tree) || server->tree.blind)
         return;
     server->strays = false;
-    result.leftovers = (uint32_t)server->tree.marks;
+    result.leftovers = (uint32_t)server->tree.met_alive;
     for (struct exec *exec = server->execs; exec; exec = next) {
         next = exec->next;
         if (!exec->lost)
@@ -351,7 +343,7 @@ static int check_deadlines(struct server *server)
     for (struct exec *exec = server->execs; exec; exec = exec->next) {
         if (!exec->deadline)
             continue;
-        now = now ? now : now_ms();
+        now = now ? now : clo_now_ms();
         if (exec->deadline <= now) {
             kill(exec->shepherd, SIGKILL);
             exec->deadline = 0;

@@ -127,6 +127,7 @@ static void kill_tree(struct shepherd *shepherd)
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     clo_tree_start(shepherd->tree, shepherd->box->proc, NULL, NULL);
+    shepherd->tree->uncounted = shepherd->main;
     for (reap(shepherd); !shepherd->childless; reap(shepherd)) {
         if (!clo_tree_kill(shepherd->tree)) {
             if (shepherd->tree->blind)
@@ -135,7 +136,7 @@ static void kill_tree(struct shepherd *shepherd)
         }
         sigtimedwait(&child, NULL, &retry);
     }
-    shepherd->result.leftovers = (uint32_t)(shepherd->tree->marks - clo_tree_has_met(shepherd->tree, shepherd->main));
+    shepherd->result.leftovers = (uint32_t)shepherd->tree->met_alive;
 }
 
 static void send_signal(struct shepherd *shepherd, int signal, uint32_t scope)

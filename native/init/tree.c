@@ -24,7 +24,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP_ROUNDS = 64, PAUSE_ROUNDS = 2000, PAUSE_NS = 1000000, USUAL_PID_LIMIT = 32768 };
+enum { STOP_ROUNDS = 64, PAUSE_MS = 2000, PAUSE_STEP_NS = 200000, USUAL_PID_LIMIT = 32768 };
+
+int64_t clo_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 static bool has(const uint64_t *set, pid_t pid)
 {
@@ -196,7 +204,8 @@ void clo_tree_start(struct clo_tree *tree, int proc, enum clo_verdict (*judge)(c
     tree->scan = faccessat(proc, path, R_OK, 0) != 0;
     tree->judge = judge;
     tree->whose = whose;
-    tree->count = tree->marks = 0;
+    tree->count = tree->met_alive = 0;
+    tree->uncounted = 0;
     memset(tree->marked, 0, (size_t)tree->highest / 8 + 8); /* not all of it: untouched pages cost nothing */
     tree->highest = 0;
 }
@@ -225,59 +234,55 @@ void clo_tree_signal(const struct clo_tree *tree, int signal)
         kill(tree->list[i], signal);
 }
 
+static char state_of(const struct clo_tree *tree, pid_t pid)
+{
+    char text[1024];
+    const char *stat = read_stat(tree->proc, pid, text, sizeof text);
+
+    return stat ? *stat : 'Z';
+}
+
 /* Sends SIGSTOP to those not marked and marks them; how many there were. */
 static size_t stop_new(struct clo_tree *tree)
 {
     size_t found = 0;
 
     for (size_t i = 0; i < tree->count; i++) {
-        if (has(tree->marked, tree->list[i]))
+        const pid_t pid = tree->list[i];
+        if (has(tree->marked, pid))
             continue;
-        put(tree->marked, tree->list[i]);
-        if (tree->list[i] > tree->highest)
-            tree->highest = tree->list[i];
-        kill(tree->list[i], SIGSTOP);
+        put(tree->marked, pid);
+        if (pid > tree->highest)
+            tree->highest = pid;
+        tree->met_alive += pid != tree->uncounted && state_of(tree, pid) != 'Z';
+        kill(pid, SIGSTOP);
         found++;
     }
-    tree->marks += found;
     return found;
-}
-
-bool clo_tree_has_met(const struct clo_tree *tree, pid_t pid)
-{
-    return has(tree->marked, pid);
-}
-
-/* A process in D has the signal waiting and stops before it runs again; a zombie runs no more. */
-static bool is_running(const struct clo_tree *tree, pid_t pid)
-{
-    char text[1024];
-    const char *stat = read_stat(tree->proc, pid, text, sizeof text);
-
-    return stat && strchr("RS", *stat);
 }
 
 int clo_tree_stop(struct clo_tree *tree)
 {
-    for (int round = 0; round < PAUSE_ROUNDS; round++) {
-        size_t running;
+    const int64_t deadline = clo_now_ms() + PAUSE_MS;
+    size_t running;
+
+    do {
 
         clo_tree_walk(tree);
         running = stop_new(tree);
         for (size_t i = 0; i < tree->count; i++) {
-            if (!is_running(tree, tree->list[i]))
+            /* One in D has the signal waiting and stops before it runs again; a zombie runs no more. */
+            if (!strchr("RS", state_of(tree, tree->list[i])))
                 continue;
             kill(tree->list[i], SIGSTOP); /* one that ran on may have sent it SIGCONT */
             running++;
         }
         if (tree->full || tree->blind)
             return -EBUSY;
-        if (!running)
-            return 0;
-        if (round > 0)
-            nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
-    }
-    return -EBUSY;
+        if (running)
+            nanosleep(&(struct timespec){.tv_nsec = PAUSE_STEP_NS}, NULL);
+    } while (running && clo_now_ms() < deadline);
+    return running ? -EBUSY : 0;
 }
 
 static bool kill_numbers(pid_t from, pid_t to)

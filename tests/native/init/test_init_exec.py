@@ -185,10 +185,12 @@ for letter, own_session in ((b'g', False), (b's', True)):
     if os.fork() == 0:
         if own_session: os.setsid()
         tell(letter); time.sleep(30)
-signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'm')); os.write(1, b'.')
-time.sleep(0.3)
+seen = []
+signal.signal(signal.SIGUSR1, lambda *_: seen.append(os.write(1, b'm'))); os.write(1, b'.')
+while not seen: time.sleep(0.01)
+for _ in range(int(sys.argv[1])): os.wait()
 """
-    started = box.start("python3", "-c", script, flags=ExecFlag.STDOUT, fds=[writing])
+    started = box.start("python3", "-c", script, f"{len(expected) - 1}", flags=ExecFlag.STDOUT, fds=[writing])
     os.close(writing)
     got = b""
     while got.count(b".") < 3:
