@@ -71,10 +71,9 @@ class Bridge:
         call = _Call(function, args)
         try:
             loop.call_soon_threadsafe(self._begin, call)
+            call.done.acquire()
         except RuntimeError:
             raise StateError("the host is closed") from None
-        try:
-            call.done.acquire()
         except BaseException:
             loop.call_soon_threadsafe(call.cancel)
             raise
@@ -104,7 +103,7 @@ class Bridge:
 class _Call:
     """One call on its way: a lock is the cheapest thing a thread can wait for."""
 
-    __slots__ = ("_args", "_error", "_function", "_scope", "_value", "done")
+    __slots__ = ("_args", "_cancelled", "_error", "_function", "_scope", "_value", "done")
 
     def __init__(self, function: Callable[..., Any], args: tuple[object, ...]) -> None:
         self._function = function
@@ -112,13 +111,17 @@ class _Call:
         self._error: BaseException | None = None
         self._value: Any = None
         self._scope: anyio.CancelScope | None = None
+        self._cancelled = False
         self.done = threading.Lock()
         self.done.acquire()
 
     async def run(self) -> None:
         self._error = StateError("the host was closed before this call was done")
+        self._scope = anyio.CancelScope()
+        if self._cancelled:
+            self._scope.cancel()
         try:
-            with anyio.CancelScope() as self._scope:
+            with self._scope:
                 value = self._function(*self._args)
                 self._value = await value if inspect.isawaitable(value) else value
                 self._error = None
@@ -130,6 +133,7 @@ class _Call:
             self.done.release()
 
     def cancel(self) -> None:
+        self._cancelled = True
         if self._scope is not None:
             self._scope.cancel()
 
