@@ -97,7 +97,7 @@ def _failed(error: Exception) -> int:
     from cloche.errors import Unenforceable  # noqa: PLC0415 - see main
 
     if not isinstance(error, Unenforceable):
-        click.echo(f"cloche: {error}", err=True)
+        click.echo(f"cloche: {str(error).strip()}", err=True)
         return OWN_ERROR
     click.echo(f"cloche: {str(error).partition(chr(10))[0]}", err=True)
     for name, why in error.reasons.items():

@@ -56,11 +56,16 @@ class Screen:
     def is_as_before(self) -> bool:
         return termios.tcgetattr(self.theirs) == self.before
 
+    def hang_up(self) -> None:
+        os.close(self._ours)
+        self._ours = -1
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait(30)
         for fd in (self._ours, self.theirs):
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
 
 
 @pytest.fixture
@@ -121,6 +126,15 @@ def test_a_signal_leaves_the_terminal_as_it_was(screen: Open, number: signal.Sig
     person.process.send_signal(number)
     assert person.process.wait(30) == 128 + number
     assert person.is_as_before()
+
+
+def test_a_terminal_that_hangs_up_ends_the_box(screen: Open) -> None:
+    person = screen(
+        "run", "-it", "--", "sh", "-c", "trap '' HUP; echo up; while :; do echo more; sleep 0.1; done", own=True
+    )
+    person.until(b"up\r\n")
+    person.hang_up()
+    assert person.process.wait(30) == 128 + signal.SIGHUP
 
 
 def test_a_time_out_is_explained_on_a_terminal_that_is_as_before(screen: Open) -> None:

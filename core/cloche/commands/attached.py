@@ -193,7 +193,8 @@ def raw_terminal() -> Iterator[None]:
         yield
     finally:
         # Flushed, because a guest can make a terminal "type" answers to queries; our shell must not read them.
-        termios.tcsetattr(STDIN, termios.TCSAFLUSH, before)
+        with contextlib.suppress(termios.error):  # it is gone: nothing is left to be put right
+            termios.tcsetattr(STDIN, termios.TCSAFLUSH, before)
 
 
 def window() -> Window:
