@@ -52,6 +52,7 @@ class LaunchedAgent:
                 stages=self._launch.stages,
                 stage_folder=self._launch.stage_folder if self._launch.stages else None,
                 cgroups=self._group.attach_fds() if self._group is not None else (),
+                namespaces=self._launch.namespaces,
             )
         except OSError as error:
             raise StartError(f"{self._launch.argv[0]} could not be started: {error}") from error

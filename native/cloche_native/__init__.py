@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cloche_native import _lib
-from cloche_native.request import STEPS, Stage, check_spawn, encode, encode_variable
+from cloche_native.request import (
+    STEP_ENTER,
+    STEPS,
+    Namespaces,
+    Stage,
+    check_spawn,
+    encode,
+    encode_variable,
+    namespaces_hint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +35,7 @@ __all__ = [
     "RESOLVE_NO_MAGICLINKS",
     "RESOLVE_NO_SYMLINKS",
     "RESOLVE_NO_XDEV",
+    "Namespaces",
     "Sockets",
     "Stage",
     "idmap_userns",
@@ -85,6 +95,7 @@ def spawn(
     new_session: bool = True,
     stages: Sequence[Stage] = (),
     stage_folder: str | None = None,
+    namespaces: Namespaces | None = None,
 ) -> tuple[int, int]:
     """Start a program without copying this process: ``(pid, pidfd)``, once the program runs.
 
@@ -93,7 +104,8 @@ def spawn(
     together, neither may be 0, and supplementary groups are dropped. Into each of ``cgroups``, open for writing
     (``tasks`` of version 1, ``cgroup.procs`` of version 2), the child writes itself before all else. With
     ``stages`` the program gets a mount namespace of its own with a tmpfs on ``stage_folder`` that holds them
-    (needs root and Linux 5.12; FS without id mapping: OSError EINVAL).
+    (needs root and Linux 5.12; FS without id mapping: OSError EINVAL). With ``namespaces`` it is process 1 of
+    new ones, that belong to ``uid``; root of the host can't own such, so then root must give a ``uid`` (OSError EPERM).
 
     ``parent_death_signal`` comes when the calling *thread* ends (prctl(2)): spawn from one that lives as long as the
     program should. After ``uid`` was used this process writes no core file any more (credentials(7), the memory was
@@ -118,10 +130,13 @@ def spawn(
         request.gid = -1 if gid is None else gid
         request.death_signal = parent_death_signal or 0
         request.new_session = new_session
+        if namespaces is not None:
+            request.namespaces = _c.CLO_ENTER | (_c.CLO_ENTER_NETWORK if namespaces.network else 0)
         status = _c.clo_spawn(request)
         if status < 0:
             step = STEPS[request.step].format(request.index)
-            raise OSError(-status, f"{os.strerror(-status)}, while {step}", argv[0])
+            hint = namespaces_hint(-status) if request.step == STEP_ENTER else ""
+            raise OSError(-status, f"{os.strerror(-status)}, while {step}{hint}", argv[0])
         return request.pid, request.pidfd
 
 

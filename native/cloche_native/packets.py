@@ -25,6 +25,7 @@ _SIGNAL = struct.Struct("=II")
 _WINDOW = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
 _RLIMIT = struct.Struct("=IIQQ")
+_IDS = struct.Struct("=IIII")
 
 CPU_MAX = 65535
 SIGNAL_MAX = 64
@@ -38,7 +39,8 @@ class Setup:
 
     hostname "" leaves it; landlock 0 applies none; paths are (access, absolute path); seccomp is an array of struct
     sock_filter, b"" for none; rlimits are (resource, soft, hard) with -1 for unlimited; affinity is CPU numbers, empty
-    for all; pids is how many processes an exec may have, None for no limit.
+    for all; pids is how many processes an exec may have, None for no limit; ids are (uid here, uid outside, gid here,
+    gid outside) to map in a user namespace that has no maps yet.
     """
 
     hostname: str = ""
@@ -50,6 +52,7 @@ class Setup:
     rlimits: Sequence[tuple[int, int, int]] = ()
     affinity: frozenset[int] = frozenset()
     pids: int | None = None
+    ids: tuple[int, int, int, int] | None = None
 
     def encode(self) -> bytes:
         """Give the SETUP packet. Raises ValueError for what cloche-init would not accept."""
@@ -72,6 +75,8 @@ class Setup:
             records.append(_record(Tag.AFFINITY, _cpu_mask(self.affinity)))
         if self.pids is not None:
             records.append(_record(Tag.PIDS, _pack(_U32, "pids", self.pids)))
+        if self.ids is not None:
+            records.append(_record(Tag.IDS, _pack(_IDS, "ids", *self.ids)))
         return _packet(Message.SETUP, 0, records)
 
 

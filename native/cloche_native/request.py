@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,7 +33,22 @@ STEPS = (
     "chdir",
     "arming the parent-death signal",
     "execve",
+    "entering namespaces",
+    "keeping capability {} for the first process",
 )
+STEP_ENTER = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """New namespaces for a spawned program: user, mounts, processes, IPC, host name, control groups; ``network`` too.
+
+    The program is process 1 in them. Its uid and gid are not mapped yet: it must write its ``uid_map`` first of all,
+    as cloche-init does. It has CAP_SYS_ADMIN, CAP_SETPCAP, CAP_NET_ADMIN and CAP_DAC_OVERRIDE, worth something in
+    these namespaces only, as ambient capabilities, and must drop them. Linux 4.6 or later.
+    """
+
+    network: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +102,20 @@ def encode_variable(name: str, value: str) -> bytes:
     if not name or "=" in name:
         raise ValueError(f"{name!r} is no name of an environment variable")
     return encode(f"{name}={value}")
+
+
+def namespaces_hint(error: int) -> str:
+    """Give what usually is behind this error of entering namespaces, as the end of a sentence."""
+    hint = _HINTS.get(error)
+    return f": {hint}" if hint else ""
+
+
+_FORBIDDEN = "a sysctl, a security module, a filter or a chroot forbids it (`cloche doctor` looks further)"
+_HINTS = {
+    errno.EPERM: _FORBIDDEN,
+    errno.EACCES: _FORBIDDEN,
+    errno.ENOSPC: "the sysctls user.max_*_namespaces allow no more, or user namespaces are nested too deep",
+    errno.EUSERS: "user namespaces are nested too deep",
+    errno.EINVAL: "the kernel was built without one of the namespaces",
+}
+"""user_namespaces(7), namespaces(7), clone(2)."""

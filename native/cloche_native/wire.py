@@ -46,6 +46,7 @@ class Tag(IntEnum):
     RLIMIT = 7
     AFFINITY = 8
     PIDS = 9
+    IDS = 10
     EXEC_FLAGS = 32
     ARGV = 33
     ENV = 34
@@ -83,15 +84,21 @@ class SetupFlag(IntFlag):
     DROP = 2
     ROOT_RO = 4
     HIDE_INIT = 8
+    LOOPBACK = 16
 
 
 class MountKind(IntEnum):
-    """Mounts that only the inside can make."""
+    """Mounts made from inside; those from ROOT on only in a setup whose first mount is ROOT."""
 
     TMPFS = 1
     PROC = 2
     DEV = 3
     OVERLAY = 4
+    MASK = 5
+    ROOT = 6
+    BIND = 7
+    SYMLINK = 8
+    FOLDER = 9
 
 
 class Landlock(IntFlag):

@@ -64,9 +64,32 @@ int clo_fail(struct clo_failure *failure, int error, const char *format, ...) __
 int clo_setup(struct clo_box *box, struct clo_failure *failure);
 
 /* mounts.c */
-int clo_mount_all(const struct clo_setup *setup, struct clo_failure *failure);
+/* *proc: a /proc to watch the box by, if the box's own is not fit for it; else left as it is. */
+int clo_mount_all(const struct clo_setup *setup, int *proc, struct clo_failure *failure);
 int clo_make_read_only(const char *path);
+struct clo_parts;
+int clo_copy_nodes(const struct clo_mount_asked *asked, int *nodes, struct clo_failure *failure);
 int clo_detach(const char *path);
+
+/* root.c: mounts as descriptors, and parts of the host's that a new root is made of. Each -1 with errno. */
+enum { CLO_PARTS_MAX = 512, CLO_NODES = 6 };
+struct clo_parts {
+    bool own_root;
+    int list[CLO_PARTS_MAX]; /* of the binds and /proc mounts, in the order they are asked for */
+    size_t count, next;
+    int nodes[CLO_NODES];
+    int proc; /* one that hides nothing and is attached nowhere, or -1 */
+};
+int clo_new_mount(const char *type, const char *options, uint64_t attributes);
+int clo_copy_mount(int folder, const char *path, uint64_t attributes, bool recursive);
+int clo_attach(int mount, int folder, const char *target); /* closes the mount's descriptor */
+int clo_make_target(const char *path, bool folder);        /* with the folders above it, unless it is there */
+bool clo_has_root(const struct clo_setup *setup);
+int clo_enter_root(const struct clo_setup *setup, struct clo_parts *parts, struct clo_failure *failure);
+
+/* namespaces.c: what new namespaces lack. */
+int clo_map_ids(const struct clo_setup *setup, struct clo_failure *failure);
+int clo_loopback_up(struct clo_failure *failure);
 
 /* landlock.c: the ruleset's descriptor, -1 when none is asked for, or -2 with the failure filled in. */
 int clo_landlock_ruleset(const struct clo_setup *setup, struct clo_failure *failure);

@@ -13,6 +13,11 @@
 #ifndef SYS_move_mount
 #define SYS_move_mount 429
 #endif
+#ifndef SYS_fsopen
+#define SYS_fsopen 430
+#define SYS_fsconfig 431
+#define SYS_fsmount 432
+#endif
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
@@ -32,7 +37,16 @@
 enum {
     CLO_OPEN_TREE_CLONE = 1,
     CLO_MOVE_MOUNT_EMPTY_PATH = 4,
-    CLO_MOUNT_ATTR_RDONLY = 1
+    CLO_MOVE_MOUNT_FOLLOW = 0x10, /* symbolic links at the target's end */
+    CLO_MOUNT_ATTR_RDONLY = 1,
+    CLO_MOUNT_ATTR_NOSUID = 2,
+    CLO_MOUNT_ATTR_NODEV = 4,
+    CLO_MOUNT_ATTR_NOEXEC = 8,
+    CLO_AT_RECURSIVE = 0x8000,
+    CLO_FS_CLOEXEC = 1, /* of fsopen and fsmount */
+    CLO_FSCONFIG_FLAG = 0,
+    CLO_FSCONFIG_STRING = 1,
+    CLO_FSCONFIG_CREATE = 6
 };
 
 struct clo_mount_attr {

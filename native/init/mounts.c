@@ -1,11 +1,13 @@
 /* The mounts that a launcher cannot make: sized file systems, a /proc with options, a /dev of a few nodes, an overlay
- * on a sized tmpfs. No guest runs yet, so paths may be walked without care for races. */
+ * on a sized tmpfs; and all mounts of a box that has no launcher, see root.c. No guest runs yet, so paths may be walked
+ * without care for races. */
 
 #include "init.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -17,7 +19,9 @@
 /* Room enough for the names below, and for nothing else: a tmpfs without an inode limit holds kernel memory. */
 static const char DEV_OPTIONS[] = "size=64k,nr_inodes=64,mode=755";
 
-static const char *const NODES[] = {"null", "zero", "full", "random", "urandom", "tty"};
+static const char MASK_OPTIONS[] = "size=4k,nr_inodes=1,mode=000";
+
+static const char *const NODES[CLO_NODES] = {"null", "zero", "full", "random", "urandom", "tty"};
 
 static const char *const LINKS[][2] = {
     {"pts/ptmx", "ptmx"},          {"/proc/self/fd", "fd"},         {"/proc/self/fd/0", "stdin"},
@@ -56,50 +60,32 @@ int clo_detach(const char *path)
     return 0;
 }
 
-/* Binds the source's device node onto target/name; a clone of the node's mount needs no path that stays in sight. */
-static int bind_node(const struct clo_mount_asked *asked, int source, int target, const char *name)
-{
-    char from[CLO_PATH_SIZE], to[CLO_PATH_SIZE];
-    int file = openat(target, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444);
-    long tree;
-    int error;
-
-    if (file < 0)
-        return -1;
-    close(file);
-    tree = syscall(SYS_open_tree, source, name, CLO_OPEN_TREE_CLONE | O_CLOEXEC);
-    if (tree >= 0) {
-        error = syscall(SYS_move_mount, (int)tree, "", target, name, CLO_MOVE_MOUNT_EMPTY_PATH) ? errno : 0;
-        close((int)tree);
-        errno = error;
-        return error ? -1 : 0;
-    }
-    if (errno != ENOSYS && errno != EPERM)
-        return -1;
-    if (snprintf(from, sizeof from, "%s/%s", asked->source, name) >= (int)sizeof from
-        || snprintf(to, sizeof to, "%s/%s", asked->target, name) >= (int)sizeof to) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    return mount(from, to, NULL, MS_BIND, NULL);
-}
-
-static int bind_nodes(const struct clo_mount_asked *asked, int target, struct clo_failure *failure)
+int clo_copy_nodes(const struct clo_mount_asked *asked, int *nodes, struct clo_failure *failure)
 {
     int source = open(asked->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (source < 0)
         return clo_fail(failure, errno, "mount: dev: %s", asked->source);
     for (size_t i = 0; i < COUNT(NODES); i++) {
-        if (faccessat(source, NODES[i], F_OK, 0) && errno == ENOENT && strcmp(NODES[i], "tty") == 0)
-            continue;
-        if (bind_node(asked, source, target, NODES[i])) {
+        nodes[i] = clo_copy_mount(source, NODES[i], CLO_MOUNT_ATTR_NOSUID, false);
+        if (nodes[i] < 0 && !(errno == ENOENT && strcmp(NODES[i], "tty") == 0)) {
             clo_fail(failure, errno, "mount: dev: %s/%s", asked->source, NODES[i]);
             close(source);
             return -1;
         }
     }
-    close(source);
+    return close(source);
+}
+
+static int attach_nodes(const int *nodes, int target, struct clo_failure *failure)
+{
+    for (size_t i = 0; i < COUNT(NODES); i++) {
+        int file = nodes[i] < 0 ? -1 : openat(target, NODES[i], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444);
+        if (nodes[i] < 0)
+            continue;
+        if (file < 0 || close(file) || clo_attach(nodes[i], target, NODES[i]))
+            return clo_fail(failure, errno, "mount: dev: %s", NODES[i]);
+    }
     return 0;
 }
 
@@ -120,9 +106,9 @@ static int mount_below(const struct clo_mount_asked *asked, int target, const ch
     return mount(type, path, type, MS_NOSUID | MS_NOEXEC, options);
 }
 
-static int fill_dev(const struct clo_mount_asked *asked, int target, struct clo_failure *failure)
+static int fill_dev(const struct clo_mount_asked *asked, const int *nodes, int target, struct clo_failure *failure)
 {
-    if (bind_nodes(asked, target, failure))
+    if (attach_nodes(nodes, target, failure))
         return -1;
     if (mount_below(asked, target, "pts", "devpts", "newinstance,ptmxmode=0666,mode=620"))
         return clo_fail(failure, errno, "mount: dev: pts");
@@ -134,19 +120,29 @@ static int fill_dev(const struct clo_mount_asked *asked, int target, struct clo_
     return 0;
 }
 
-/* The tmpfs itself ends up read-only, so that no guest can put a FIFO where a program looks for /dev/null. */
-static int mount_dev(const struct clo_mount_asked *asked, struct clo_failure *failure)
+static int make_dev(const struct clo_mount_asked *asked, const int *nodes, struct clo_failure *failure)
 {
-    int target, result;
+    int target = open(asked->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC), result;
 
-    if (mount("tmpfs", asked->target, "tmpfs", MS_NOSUID | MS_NOEXEC, DEV_OPTIONS))
-        return clo_fail(failure, errno, "mount: dev: %s", asked->target);
-    target = open(asked->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (target < 0)
         return clo_fail(failure, errno, "mount: dev: %s", asked->target);
-    result = fill_dev(asked, target, failure);
+    result = fill_dev(asked, nodes, target, failure);
     close(target);
-    if (result)
+    return result;
+}
+
+/* What holds the nodes ends up read-only, so that no guest can put a FIFO where a program looks for /dev/null: a root
+ * of our own does anyway; else it is a tmpfs. */
+static int mount_dev(const struct clo_mount_asked *asked, struct clo_parts *parts, struct clo_failure *failure)
+{
+    if (parts->own_root)
+        return clo_make_target(asked->target, true) ? clo_fail(failure, errno, "mount: dev: %s", asked->target)
+                                                    : make_dev(asked, parts->nodes, failure);
+    if (clo_copy_nodes(asked, parts->nodes, failure))
+        return -1;
+    if (mount("tmpfs", asked->target, "tmpfs", MS_NOSUID | MS_NOEXEC, DEV_OPTIONS))
+        return clo_fail(failure, errno, "mount: dev: %s", asked->target);
+    if (make_dev(asked, parts->nodes, failure))
         return -1;
     if (clo_make_read_only(asked->target))
         return clo_fail(failure, errno, "mount: dev: %s read-only", asked->target);
@@ -211,27 +207,91 @@ static int mount_plain(const struct clo_mount_asked *asked, const char *type, un
     return 0;
 }
 
-static int mount_one(const struct clo_mount_asked *asked, struct clo_failure *failure)
+/* Attaches what was taken from the host, and makes what it is attached to. */
+static int mount_part(const struct clo_mount_asked *asked, struct clo_parts *parts, struct clo_failure *failure)
 {
+    const int part = parts->list[parts->next++];
+    struct stat status;
+
+    if (fstat(part, &status) || clo_make_target(asked->target, S_ISDIR(status.st_mode))
+        || clo_attach(part, AT_FDCWD, asked->target))
+        return clo_fail(failure, errno, "mount: on %s", asked->target);
+    return 0;
+}
+
+/* What the box does not show at all needs no cover. */
+static int mount_mask(const struct clo_mount_asked *asked, struct clo_failure *failure)
+{
+    struct stat status;
+    int cover;
+
+    if (stat(asked->target, &status))
+        return errno == ENOENT || errno == ENOTDIR ? 0 : clo_fail(failure, errno, "mount: mask: %s", asked->target);
+    if (S_ISDIR(status.st_mode))
+        cover = clo_new_mount("tmpfs", MASK_OPTIONS, CLO_MOUNT_ATTR_NOSUID | CLO_MOUNT_ATTR_NODEV | CLO_MOUNT_ATTR_RDONLY);
+    else
+        cover = clo_copy_mount(AT_FDCWD, "/dev/null", CLO_MOUNT_ATTR_NOSUID | CLO_MOUNT_ATTR_RDONLY, false);
+    if (cover < 0 || clo_attach(cover, AT_FDCWD, asked->target))
+        return clo_fail(failure, errno, "mount: mask: %s", asked->target);
+    return 0;
+}
+
+static int make_link(const struct clo_mount_asked *asked, struct clo_failure *failure)
+{
+    return symlink(asked->source, asked->target) ? clo_fail(failure, errno, "mount: link: %s", asked->target) : 0;
+}
+
+static int make_folder(const struct clo_mount_asked *asked, struct clo_failure *failure)
+{
+    const mode_t mode = (mode_t)strtoul(asked->data, NULL, 8);
+
+    if (clo_make_target(asked->target, true) || chmod(asked->target, mode))
+        return clo_fail(failure, errno, "mount: folder: %s", asked->target);
+    return 0;
+}
+
+static int mount_one(const struct clo_mount_asked *asked, struct clo_parts *parts, struct clo_failure *failure)
+{
+    if (asked->kind >= CLO_MOUNT_BIND && !parts->own_root)
+        return clo_fail(failure, EINVAL, "mount: %s: only below a root of its own", asked->target);
     switch (asked->kind) {
     case CLO_MOUNT_TMPFS:
+        if (parts->own_root && clo_make_target(asked->target, true))
+            return clo_fail(failure, errno, "mount: folder for %s", asked->target);
         return mount_plain(asked, "tmpfs", 0, failure);
     case CLO_MOUNT_PROC:
-        return mount_plain(asked, "proc", MS_NOEXEC, failure);
+        return parts->own_root ? mount_part(asked, parts, failure) : mount_plain(asked, "proc", MS_NOEXEC, failure);
     case CLO_MOUNT_DEV:
-        return mount_dev(asked, failure);
-    default: /* the parser lets no other through */
+        return mount_dev(asked, parts, failure);
+    case CLO_MOUNT_OVERLAY:
         return mount_overlay(asked, failure);
+    case CLO_MOUNT_MASK:
+        return mount_mask(asked, failure);
+    case CLO_MOUNT_BIND:
+        return mount_part(asked, parts, failure);
+    case CLO_MOUNT_SYMLINK:
+        return make_link(asked, failure);
+    case CLO_MOUNT_FOLDER:
+        return make_folder(asked, failure);
+    default: /* the parser lets no other through than a root, and that is first or not there */
+        return parts->own_root ? 0 : clo_fail(failure, EINVAL, "mount: a root must come first");
     }
 }
 
-int clo_mount_all(const struct clo_setup *setup, struct clo_failure *failure)
+int clo_mount_all(const struct clo_setup *setup, int *proc, struct clo_failure *failure)
 {
+    static struct clo_parts parts = {.proc = -1};
     struct clo_mount_asked asked;
     size_t at = 0;
 
+    if (clo_has_root(setup) && clo_enter_root(setup, &parts, failure))
+        return -1;
     while (clo_next_mount(setup, &at, &asked))
-        if (mount_one(&asked, failure))
+        if (mount_one(&asked, &parts, failure))
             return -1;
+    if (parts.own_root && clo_make_read_only("/"))
+        return clo_fail(failure, errno, "root: read-only");
+    if (parts.proc >= 0)
+        *proc = parts.proc;
     return 0;
 }

@@ -466,7 +466,7 @@ int clo_serve(int control)
     server.box = (struct clo_box){
         .control = CLO_CONTROL_FD, .signals = own_signals(), .proc = -1, .null = -1, .terminals = -1, .ruleset = -1};
     umask(022);
-    if (server.box.signals < 0 || chdir("/") || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+    if (server.box.signals < 0 || chdir("/") || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
         clo_fail(&failure, errno, "start: signals, folder or privileges");
         return fail(&server, &failure);
     }

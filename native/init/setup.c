@@ -97,16 +97,23 @@ int clo_setup(struct clo_box *box, struct clo_failure *failure)
 {
     const struct clo_setup *setup = &box->setup;
 
+    if (clo_map_ids(setup, failure))
+        return -1;
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) /* not before: the maps would be files of root */
+        return clo_fail(failure, errno, "start: not dumpable");
     if (become_reaper(setup->flags, failure) || set_hostname(setup->hostname, failure))
         return -1;
-    open_proc(box); /* tried again later when there is none yet */
-    if (clo_mount_all(setup, failure))
+    if (!clo_has_root(setup)) /* else /proc is still the host's */
+        open_proc(box);       /* tried again later when there is none yet */
+    if (clo_mount_all(setup, &box->proc, failure))
         return -1;
     if (setup->flags & CLO_SETUP_HIDE_INIT && hide_init(failure))
         return -1;
     if (setup->flags & CLO_SETUP_ROOT_RO && clo_make_read_only("/"))
         return clo_fail(failure, errno, "root-ro: /");
     if (open_own(box, failure))
+        return -1;
+    if (setup->flags & CLO_SETUP_LOOPBACK && clo_loopback_up(failure))
         return -1;
     if (setup->flags & CLO_SETUP_DROP && drop_capabilities(failure))
         return -1;

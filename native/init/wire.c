@@ -72,6 +72,27 @@ static int read_strings(const struct record *record, struct clo_strings *strings
     return 0;
 }
 
+/* Whether source, target and data are what this kind of mount needs. */
+static bool is_mount_whole(const struct clo_mount_asked *mount)
+{
+    switch (mount->kind) {
+    case CLO_MOUNT_DEV:
+    case CLO_MOUNT_OVERLAY:
+        return is_path(mount->source, strlen(mount->source));
+    case CLO_MOUNT_BIND:
+        return is_path(mount->source, strlen(mount->source))
+               && (strcmp(mount->data, "ro") == 0 || strcmp(mount->data, "rw") == 0);
+    case CLO_MOUNT_ROOT:
+        return strcmp(mount->target, "/") == 0;
+    case CLO_MOUNT_SYMLINK:
+        return is_text(mount->source, strlen(mount->source), CLO_PATH_SIZE - 1);
+    case CLO_MOUNT_FOLDER:
+        return strlen(mount->data) == 4 && strspn(mount->data, "01234567") == 4;
+    default:
+        return true;
+    }
+}
+
 static int read_mount(const struct record *record, struct clo_mount_asked *mount)
 {
     struct record texts = *record;
@@ -87,11 +108,18 @@ static int read_mount(const struct record *record, struct clo_mount_asked *mount
     mount->source = texts.data;
     mount->target = mount->source + strlen(mount->source) + 1;
     mount->data = mount->target + strlen(mount->target) + 1;
-    if (mount->kind < CLO_MOUNT_TMPFS || mount->kind > CLO_MOUNT_OVERLAY || !is_path(mount->target, strlen(mount->target)))
+    if (mount->kind < CLO_MOUNT_TMPFS || mount->kind > CLO_MOUNT_FOLDER || !is_path(mount->target, strlen(mount->target)))
         return -EBADMSG;
-    if (mount->kind >= CLO_MOUNT_DEV && !is_path(mount->source, strlen(mount->source)))
+    return is_mount_whole(mount) && strlen(mount->data) < CLO_PATH_SIZE / 2 ? 0 : -EBADMSG;
+}
+
+static int read_ids(const struct record *record, struct clo_setup *setup)
+{
+    if (setup->maps_ids || record->size != sizeof setup->ids)
         return -EBADMSG;
-    return strlen(mount->data) < CLO_PATH_SIZE / 2 ? 0 : -EBADMSG;
+    memcpy(&setup->ids, record->data, sizeof setup->ids);
+    setup->maps_ids = true;
+    return 0;
 }
 
 static int read_rule(const struct record *record, struct clo_rule_asked *rule)
@@ -141,8 +169,9 @@ static int read_setup_record(const struct record *record, struct clo_setup *setu
 
     switch (record->tag) {
     case CLO_TAG_FLAGS:
-        return read_bits(record, CLO_SETUP_REAPER | CLO_SETUP_DROP | CLO_SETUP_ROOT_RO | CLO_SETUP_HIDE_INIT, seen,
-                         &setup->flags);
+        return read_bits(record,
+                         CLO_SETUP_REAPER | CLO_SETUP_DROP | CLO_SETUP_ROOT_RO | CLO_SETUP_HIDE_INIT | CLO_SETUP_LOOPBACK,
+                         seen, &setup->flags);
     case CLO_TAG_HOSTNAME:
         return is_text(record->data, record->size, CLO_HOSTNAME_MAX) ? read_view(record, &setup->hostname) : -EBADMSG;
     case CLO_TAG_MOUNT:
@@ -162,6 +191,8 @@ static int read_setup_record(const struct record *record, struct clo_setup *setu
     case CLO_TAG_PIDS:
         setup->limits_pids = true;
         return read_bits(record, UINT32_MAX, seen, &setup->pids);
+    case CLO_TAG_IDS:
+        return read_ids(record, setup);
     default:
         return -EBADMSG;
     }

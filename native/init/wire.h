@@ -30,7 +30,10 @@ struct clo_strings {
 struct clo_setup {
     struct clo_view body, hostname, seccomp, affinity;
     uint32_t flags, landlock, pids;
-    bool limits_pids;
+    bool limits_pids, maps_ids;
+    struct clo_ids {
+        uint32_t uid, outer_uid, gid, outer_gid;
+    } ids;
 };
 
 struct clo_mount_asked {

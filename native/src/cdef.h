@@ -48,6 +48,7 @@ enum clo_tag {
     CLO_TAG_RLIMIT = 7,      /* uint32 resource, uint32 0, uint64 soft, uint64 hard; put on every exec */
     CLO_TAG_AFFINITY = 8,    /* cpu mask bytes as sched_setaffinity(2) takes them */
     CLO_TAG_PIDS = 9,        /* uint32: RLIMIT_NPROC of an exec = this + what cloche-init itself runs */
+    CLO_TAG_IDS = 10,        /* uint32 uid here, uid outside, gid here, gid outside: maps the user namespace, first */
     /* EXEC */
     CLO_TAG_EXEC_FLAGS = 32, /* uint32 clo_exec_flag */
     CLO_TAG_ARGV = 33,       /* each argument with its NUL */
@@ -60,7 +61,8 @@ enum clo_setup_flag {
     CLO_SETUP_REAPER = 1,   /* become PR_SET_CHILD_SUBREAPER (needed when not PID 1) */
     CLO_SETUP_DROP = 2,     /* drop every capability, the bounding set too, after the mounts */
     CLO_SETUP_ROOT_RO = 4,  /* remount / read-only after the mounts */
-    CLO_SETUP_HIDE_INIT = 8 /* detach the mount /.cloche that this program was started from */
+    CLO_SETUP_HIDE_INIT = 8, /* detach the mount /.cloche that this program was started from */
+    CLO_SETUP_LOOPBACK = 16  /* bring up lo */
 };
 
 /* Mounts that the launcher cannot make. All are nosuid,nodev unless said. */
@@ -68,7 +70,13 @@ enum clo_mount {
     CLO_MOUNT_TMPFS = 1,  /* target, data "size=...,nr_inodes=...,mode=..." */
     CLO_MOUNT_PROC = 2,   /* target, data e.g. "subset=pid"; +noexec */
     CLO_MOUNT_DEV = 3,    /* source: a bind of the host's /dev, used and detached; target: a small /dev is made there */
-    CLO_MOUNT_OVERLAY = 4 /* target, source = lower folder, data = options of the sized tmpfs that holds upper and work */
+    CLO_MOUNT_OVERLAY = 4, /* target, source = lower folder, data = options of the sized tmpfs that holds upper and work */
+    CLO_MOUNT_MASK = 5,    /* target: an empty, closed folder over a folder, /dev/null over a file; none there: nothing */
+    /* Only in a setup whose first mount is ROOT. Targets of mounts are then made as needed. */
+    CLO_MOUNT_ROOT = 6,    /* target "/", data as TMPFS: a new root folder; nothing of the old one stays */
+    CLO_MOUNT_BIND = 7,    /* source: of the old root, with what is mounted below it; target; data "ro" or "rw" */
+    CLO_MOUNT_SYMLINK = 8, /* target = the link, source = the text in it */
+    CLO_MOUNT_FOLDER = 9   /* target, data = its mode, octal */
 };
 
 enum clo_landlock { CLO_LANDLOCK_FS = 1, CLO_LANDLOCK_NO_TCP = 2, CLO_LANDLOCK_SCOPE = 4 };
@@ -97,8 +105,10 @@ enum clo_step {
     CLO_STEP_NAMESPACE = 5, CLO_STEP_STAGE_FOLDER = 6, CLO_STEP_STAGE_SOURCE = 7, CLO_STEP_STAGE_TARGET = 8,
     CLO_STEP_STAGE_IDMAP = 9, CLO_STEP_STAGE_ATTACH = 10, CLO_STEP_DESCRIPTORS = 11, CLO_STEP_SESSION = 12,
     CLO_STEP_GROUPS = 13, CLO_STEP_GID = 14, CLO_STEP_UID = 15, CLO_STEP_CWD = 16, CLO_STEP_PARENT = 17,
-    CLO_STEP_EXEC = 18
+    CLO_STEP_EXEC = 18, CLO_STEP_ENTER = 19, CLO_STEP_CAPABILITIES = 20
 };
+
+enum clo_enter { CLO_ENTER = 1, CLO_ENTER_NETWORK = 2 };
 
 struct clo_stage_mount {
     const char *source;  /* absolute path of a folder or file */
@@ -119,6 +129,7 @@ struct clo_spawn {
     int32_t death_signal;     /* 0: none */
     int64_t uid, gid;         /* both, or both -1: kept */
     uint32_t new_session;
+    uint32_t namespaces;      /* clo_enter; 0: stays in the caller's */
     int32_t pid, pidfd, step, index; /* out */
 };
 

@@ -9,7 +9,8 @@
  * changed), so the other uid can't trace its way in. The mark stays on the host: it writes no core file afterwards.
  *
  * Order of the child's steps: cgroups first, that all the rest is charged there; mounts while it is root;
- * descriptors; ids; then the parent-death signal, which a change of ids clears.
+ * descriptors; ids; then the parent-death signal, which a change of ids clears. For a program in namespaces of its own
+ * the rest is in enter.c.
  *
  * The parent-death signal comes when the *thread* that spawned ends (prctl(2)), so spawn from one that lives. */
 #include <fcntl.h>
@@ -25,22 +26,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "enter.h"
 #include "stage.h"
+#include "step.h"
 
 enum { STACK_SIZE = 65536, GUARD_SIZE = 65536, FDS_MAX = 64, SIGNALS = 64, KERNEL_SIGSET_SIZE = 8 };
 
 struct launch {
     struct clo_spawn *spawn;
     pid_t parent;
+    char *stack;  /* for the process that enters namespaces, or NULL */
+    pid_t inside; /* that process */
     int error;
 };
-
-static int failed(struct clo_spawn *spawn, enum clo_step step, uint32_t index) {
-    int error = -errno;
-    spawn->step = step;
-    spawn->index = (int32_t)index;
-    return error;
-}
 
 /* The top of a new stack whose guard page faults; NULL with errno. Freed by free_stack. */
 static char *new_stack(void) {
@@ -66,7 +64,7 @@ static int reset_signals(struct clo_spawn *spawn) {
     for (int number = 1; number <= SIGNALS; number++) {
         if (number == SIGKILL || number == SIGSTOP) continue;
         if (syscall(SYS_rt_sigaction, number, default_action, NULL, KERNEL_SIGSET_SIZE))
-            return failed(spawn, CLO_STEP_SIGNALS, (uint32_t)number);
+            return clo_step_failed(spawn, CLO_STEP_SIGNALS, (uint32_t)number);
     }
     return 0;
 }
@@ -74,7 +72,7 @@ static int reset_signals(struct clo_spawn *spawn) {
 /* "0" is the writer itself, which spares the kernel its lock over all threads. */
 static int join_cgroups(struct clo_spawn *spawn) {
     for (uint32_t i = 0; i < spawn->n_cgroups; i++)
-        if (write(spawn->cgroups[i], "0", 1) != 1) return failed(spawn, CLO_STEP_CGROUP, i);
+        if (write(spawn->cgroups[i], "0", 1) != 1) return clo_step_failed(spawn, CLO_STEP_CGROUP, i);
     return 0;
 }
 
@@ -87,62 +85,69 @@ static int map_descriptors(struct clo_spawn *spawn) {
     int copies[FDS_MAX];
     int above = count ? fds[2 * count - 2] + 1 : 0;
     for (uint32_t i = 0; i < count; i++)
-        if (fcntl(fds[2 * i + 1], F_GETFD) < 0) return failed(spawn, CLO_STEP_DESCRIPTORS, i);
+        if (fcntl(fds[2 * i + 1], F_GETFD) < 0) return clo_step_failed(spawn, CLO_STEP_DESCRIPTORS, i);
     for (uint32_t i = 0; i < count; i++) {
         copies[i] = fcntl(fds[2 * i + 1], F_DUPFD_CLOEXEC, above);
-        if (copies[i] < 0) return failed(spawn, CLO_STEP_DESCRIPTORS, i);
+        if (copies[i] < 0) return clo_step_failed(spawn, CLO_STEP_DESCRIPTORS, i);
     }
     for (uint32_t i = 0; i < count; i++) {
         unsigned target = (unsigned)fds[2 * i];
-        if (syscall(SYS_dup3, copies[i], target, 0) < 0) return failed(spawn, CLO_STEP_DESCRIPTORS, i);
+        if (syscall(SYS_dup3, copies[i], target, 0) < 0) return clo_step_failed(spawn, CLO_STEP_DESCRIPTORS, i);
         if (target > free_from && syscall(SYS_close_range, free_from, target - 1, 0))
-            return failed(spawn, CLO_STEP_DESCRIPTORS, i);
+            return clo_step_failed(spawn, CLO_STEP_DESCRIPTORS, i);
         free_from = target + 1;
     }
-    if (syscall(SYS_close_range, free_from, UINT_MAX, 0)) return failed(spawn, CLO_STEP_DESCRIPTORS, count);
+    if (syscall(SYS_close_range, free_from, UINT_MAX, 0)) return clo_step_failed(spawn, CLO_STEP_DESCRIPTORS, count);
     return 0;
 }
 
 static int drop_ids(struct clo_spawn *spawn) {
     if (spawn->uid < 0) return 0;
-    if (syscall(SYS_setgroups, 0, NULL)) return failed(spawn, CLO_STEP_GROUPS, 0);
-    if (syscall(SYS_setresgid, spawn->gid, spawn->gid, spawn->gid)) return failed(spawn, CLO_STEP_GID, 0);
-    if (syscall(SYS_setresuid, spawn->uid, spawn->uid, spawn->uid)) return failed(spawn, CLO_STEP_UID, 0);
+    if (syscall(SYS_setgroups, 0, NULL)) return clo_step_failed(spawn, CLO_STEP_GROUPS, 0);
+    if (syscall(SYS_setresgid, spawn->gid, spawn->gid, spawn->gid)) return clo_step_failed(spawn, CLO_STEP_GID, 0);
+    if (syscall(SYS_setresuid, spawn->uid, spawn->uid, spawn->uid)) return clo_step_failed(spawn, CLO_STEP_UID, 0);
     return 0;
 }
 
 static int die_with_parent(struct clo_spawn *spawn, pid_t parent) {
     if (!spawn->death_signal) return 0;
-    if (prctl(PR_SET_PDEATHSIG, spawn->death_signal)) return failed(spawn, CLO_STEP_PARENT, 0);
+    if (prctl(PR_SET_PDEATHSIG, spawn->death_signal)) return clo_step_failed(spawn, CLO_STEP_PARENT, 0);
     errno = ESRCH; /* the parent died before the signal was set, so it will never come */
-    return getppid() == parent ? 0 : failed(spawn, CLO_STEP_PARENT, 0);
+    return getppid() == parent ? 0 : clo_step_failed(spawn, CLO_STEP_PARENT, 0);
 }
 
-static int prepare(struct launch *launch) {
-    struct clo_spawn *spawn = launch->spawn;
+static int prepare(struct clo_spawn *spawn) {
     int error = reset_signals(spawn);
     if (!error) error = join_cgroups(spawn);
     if (!error && spawn->n_stages) error = clo_stage(spawn);
     if (!error) error = map_descriptors(spawn);
-    if (!error && spawn->new_session && syscall(SYS_setsid) < 0) error = failed(spawn, CLO_STEP_SESSION, 0);
     if (!error) error = drop_ids(spawn);
-    if (!error && spawn->cwd && chdir(spawn->cwd)) error = failed(spawn, CLO_STEP_CWD, 0);
-    if (!error) error = die_with_parent(spawn, launch->parent);
+    if (!error && spawn->cwd && chdir(spawn->cwd)) error = clo_step_failed(spawn, CLO_STEP_CWD, 0);
     return error;
+}
+
+int clo_become(struct clo_spawn *spawn) {
+    const uint64_t none = 0;
+    set_mask(&none, NULL);
+    syscall(SYS_execve, spawn->argv[0], spawn->argv, spawn->env);
+    return clo_step_failed(spawn, CLO_STEP_EXEC, 0);
+}
+
+static int run(struct launch *launch) {
+    struct clo_spawn *spawn = launch->spawn;
+    int error = prepare(spawn);
+    if (error) return error;
+    if (launch->stack) return clo_enter(spawn, launch->stack, launch->parent, &launch->inside);
+    if (spawn->new_session && syscall(SYS_setsid) < 0) return clo_step_failed(spawn, CLO_STEP_SESSION, 0);
+    error = die_with_parent(spawn, launch->parent);
+    return error ? error : clo_become(spawn);
 }
 
 /* Its frame is never left, so the address sanitizer would keep its marks on a stack that is gone. */
 __attribute__((no_sanitize("address"))) static int child_main(void *argument) {
     struct launch *launch = argument;
-    struct clo_spawn *spawn = launch->spawn;
-    launch->error = prepare(launch);
-    if (!launch->error) {
-        const uint64_t none = 0;
-        set_mask(&none, NULL);
-        syscall(SYS_execve, spawn->argv[0], spawn->argv, spawn->env);
-        launch->error = failed(spawn, CLO_STEP_EXEC, 0);
-    }
-    syscall(SYS_exit_group, 127);
+    int error = launch->error = run(launch);
+    syscall(SYS_exit_group, error ? 127 : 0);
     return 127;
 }
 
@@ -155,7 +160,54 @@ static int check(const struct clo_spawn *spawn) {
     }
     if ((spawn->uid < 0) != (spawn->gid < 0) || spawn->uid == 0 || spawn->gid == 0) return -EINVAL;
     if (spawn->uid >= UINT32_MAX || spawn->gid >= UINT32_MAX) return -EINVAL;
+    if (spawn->namespaces & ~(uint32_t)(CLO_ENTER | CLO_ENTER_NETWORK)) return -EINVAL;
+    /* Root of the host would be the namespace's owner, and the only uid that could be mapped into it. */
+    if (spawn->namespaces && spawn->uid < 0 && !geteuid()) return -EPERM;
     return spawn->n_stages && !spawn->stage_folder ? -EINVAL : 0;
+}
+
+/* Waits for one child, of whatever kind. */
+static void reap(pid_t pid) {
+    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) continue;
+}
+
+/* Starts the child that becomes the program. */
+static int spawn_plain(struct launch *launch, char *stack) {
+    struct clo_spawn *spawn = launch->spawn;
+    int pid = clone(child_main, stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, launch, &spawn->pidfd);
+    if (pid < 0) return clo_step_failed(spawn, CLO_STEP_CLONE, 0);
+    if (!launch->error) {
+        spawn->pid = pid;
+        return 0;
+    }
+    reap(pid);
+    close(spawn->pidfd);
+    spawn->pidfd = -1;
+    return launch->error;
+}
+
+/* Starts the helper that starts the program in namespaces. The helper's end is no SIGCHLD. Were it killed from outside
+ * half-way, the program's process could still be using our memory: it is then killed too, and waited for. */
+static int spawn_inside(struct launch *launch, char *stack) {
+    struct clo_spawn *spawn = launch->spawn;
+    launch->error = -ECHILD;
+    spawn->step = CLO_STEP_ENTER;
+    int helper = clone(child_main, stack, CLONE_VM | CLONE_VFORK, launch);
+    if (helper < 0) return clo_step_failed(spawn, CLO_STEP_CLONE, 0);
+    reap(helper);
+    int error = launch->error;
+    if (!error) {
+        spawn->pidfd = (int)syscall(SYS_pidfd_open, launch->inside, 0);
+        if (spawn->pidfd < 0) error = clo_step_failed(spawn, CLO_STEP_ENTER, 0);
+    }
+    if (!error) {
+        spawn->pid = launch->inside;
+        spawn->step = CLO_STEP_NONE;
+    } else if (launch->inside) {
+        kill(launch->inside, SIGKILL);
+        reap(launch->inside);
+    }
+    return error;
 }
 
 /* Starts the program: 0 with pid and pidfd (the caller's to close and to reap), or a negative errno with step and
@@ -169,19 +221,18 @@ int clo_spawn(struct clo_spawn *spawn) {
     int error = check(spawn);
     if (error) return error;
     char *stack = new_stack();
-    if (!stack) return failed(spawn, CLO_STEP_STACK, 0);
-    set_mask(&all, &before);
-    int pid = clone(child_main, stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &launch, &spawn->pidfd);
-    if (pid < 0) launch.error = failed(spawn, CLO_STEP_CLONE, 0);
-    if (pid > 0 && launch.error) {
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
-        close(spawn->pidfd);
-        spawn->pidfd = -1;
+    if (!stack) return clo_step_failed(spawn, CLO_STEP_STACK, 0);
+    if (spawn->namespaces && !(launch.stack = new_stack())) {
+        error = clo_step_failed(spawn, CLO_STEP_STACK, 1);
+        free_stack(stack);
+        return error;
     }
+    set_mask(&all, &before);
+    error = launch.stack ? spawn_inside(&launch, stack) : spawn_plain(&launch, stack);
     set_mask(&before, NULL);
     free_stack(stack);
-    if (!launch.error) spawn->pid = pid;
-    return launch.error;
+    if (launch.stack) free_stack(launch.stack);
+    return error;
 }
 
 static int wait_to_be_killed(void *argument) {
@@ -223,7 +274,7 @@ int clo_idmap_userns(uint32_t from_uid, uint32_t to_uid, uint32_t from_gid, uint
         if (!result) result = write_map(pid, "gid_map", from_gid, to_gid);
         if (!result) result = open_userns(pid);
         kill(pid, SIGKILL);
-        while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) continue;
+        reap(pid);
     }
     set_mask(&before, NULL);
     free_stack(stack);

@@ -19,13 +19,7 @@
 #include <unistd.h>
 
 #include "stage.h"
-
-static int failed(struct clo_spawn *spawn, enum clo_step step, uint32_t index) {
-    int error = -errno;
-    spawn->step = step;
-    spawn->index = (int32_t)index;
-    return error;
-}
+#include "step.h"
 
 static int make_target(int folder, const char *name, bool is_folder) {
     if (is_folder) return mkdirat(folder, name, 0755);
@@ -43,19 +37,19 @@ static int clone_source(struct clo_spawn *spawn, uint32_t index) {
         want.userns_fd = (uint64_t)stage->userns;
     }
     int tree = (int)syscall(SYS_open_tree, AT_FDCWD, stage->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    if (tree < 0) return failed(spawn, CLO_STEP_STAGE_SOURCE, index);
+    if (tree < 0) return clo_step_failed(spawn, CLO_STEP_STAGE_SOURCE, index);
     if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &want, sizeof want))
-        return failed(spawn, CLO_STEP_STAGE_IDMAP, index);
+        return clo_step_failed(spawn, CLO_STEP_STAGE_IDMAP, index);
     return tree;
 }
 
 static int attach(struct clo_spawn *spawn, int folder, int tree, uint32_t index) {
     const char *target = spawn->stages[index].target;
     struct stat source;
-    if (fstat(tree, &source)) return failed(spawn, CLO_STEP_STAGE_SOURCE, index);
-    if (make_target(folder, target, S_ISDIR(source.st_mode))) return failed(spawn, CLO_STEP_STAGE_TARGET, index);
+    if (fstat(tree, &source)) return clo_step_failed(spawn, CLO_STEP_STAGE_SOURCE, index);
+    if (make_target(folder, target, S_ISDIR(source.st_mode))) return clo_step_failed(spawn, CLO_STEP_STAGE_TARGET, index);
     if (syscall(SYS_move_mount, tree, "", folder, target, MOVE_MOUNT_F_EMPTY_PATH))
-        return failed(spawn, CLO_STEP_STAGE_ATTACH, index);
+        return clo_step_failed(spawn, CLO_STEP_STAGE_ATTACH, index);
     close(tree);
     return 0;
 }
@@ -66,14 +60,14 @@ int clo_stage(struct clo_spawn *spawn) {
     /* A mount point each, and the root. */
     snprintf(options, sizeof options, "mode=0755,size=64k,nr_inodes=%u", spawn->n_stages + 1);
     if (syscall(SYS_unshare, CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-        return failed(spawn, CLO_STEP_NAMESPACE, 0);
+        return clo_step_failed(spawn, CLO_STEP_NAMESPACE, 0);
     /* All sources first: the tmpfs may hide some of them. */
     for (uint32_t i = 0; i < spawn->n_stages; i++)
         if ((trees[i] = clone_source(spawn, i)) < 0) return trees[i];
     if (mount("tmpfs", spawn->stage_folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options))
-        return failed(spawn, CLO_STEP_STAGE_FOLDER, 0);
+        return clo_step_failed(spawn, CLO_STEP_STAGE_FOLDER, 0);
     int folder = open(spawn->stage_folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0) return failed(spawn, CLO_STEP_STAGE_FOLDER, 0);
+    if (folder < 0) return clo_step_failed(spawn, CLO_STEP_STAGE_FOLDER, 0);
     for (uint32_t i = 0; i < spawn->n_stages; i++) {
         int error = attach(spawn, folder, trees[i], i);
         if (error) return error;

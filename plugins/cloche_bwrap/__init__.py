@@ -1,12 +1,16 @@
-"""Runtime ``bwrap``: Linux namespaces through bubblewrap, with a static filter and the agent as process 1."""
+"""Runtimes ``namespaces`` and ``bwrap``: the same boxes in Linux namespaces, entered directly or by bubblewrap.
+
+Which of the two makes a box is decided by their order here, see docs/decisions/.
+"""
 
 from __future__ import annotations
 
 from cloche import Runtime, hookimpl
+from cloche_bwrap.direct import NamespacesRuntime
 from cloche_bwrap.runtime import BwrapRuntime
 
 
 @hookimpl
 def cloche_runtimes() -> list[Runtime]:
-    """Provide the runtime."""
-    return [BwrapRuntime()]
+    """Provide the runtimes, the preferred one first."""
+    return [NamespacesRuntime(), BwrapRuntime()]

@@ -1,4 +1,4 @@
-"""What bubblewrap needs of this machine, each thing tried by itself, with the layer that blocks it and the fix."""
+"""What both runtimes need of this machine, each thing tried by itself, with the layer that blocks it and the fix."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import cloche_native as native
 from cloche import Check, reachable
 from cloche_bwrap import binary
 
@@ -26,8 +27,36 @@ IN_CONTAINER = "in Docker: --security-opt seccomp=unconfined --security-opt appa
 MASKED_PROC = "in Docker: --security-opt systempaths=unconfined (its masked /proc forbids a fresh one)"
 
 
+def entering() -> list[Check]:
+    """Give the rows of entering namespaces directly; the first that fails explains the ones that would follow."""
+    rows: list[Check] = []
+    for name, network in (("user namespaces", False), ("own network", True)):
+        if error := _enter(native.Namespaces(network=network)):
+            return [*rows, _blocked(name, Path(native.init_path()), error)]
+        rows.append(Check(name, "an unprivileged user can make one", ok=True))
+    return rows
+
+
+def _enter(namespaces: native.Namespaces) -> str:
+    """Give ``""`` if the agent can be started in ``namespaces``, where it ends for want of a host, else the error."""
+    user = NOBODY if os.geteuid() == 0 else None
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        program = str(reachable(Path(native.init_path()), user))
+        pid, pidfd = native.spawn(
+            (program,), env={}, fds=dict.fromkeys(range(3), null), uid=user, gid=user, namespaces=namespaces
+        )
+    except OSError as error:
+        return str(error)
+    finally:
+        os.close(null)
+    os.close(pidfd)
+    os.waitpid(pid, 0)
+    return ""
+
+
 def foundations() -> list[Check]:
-    """Give the rows from the program itself up; the first that fails explains the ones that would follow."""
+    """Give bubblewrap's rows, from the program itself up; the first that fails explains the ones that would follow."""
     path, problem = binary.find()
     if path is None:
         return [Check("bubblewrap", problem, ok=False, fix="cloche install bwrap")]

@@ -5,28 +5,23 @@ from __future__ import annotations
 import os
 
 import cloche_native as native
-from cloche import Mount, Seat, Spec, SpecError, state_folder
+from cloche import Mount, Seat, state_folder
 
 
 class Staging:
-    """Collects the mounts of one box and gives bubblewrap's arguments for each."""
+    """Collects the caller's files of one box, and gives for each the path that the box's user can reach."""
 
-    def __init__(self, spec: Spec, seat: Seat | None) -> None:
-        self._spec = spec
+    def __init__(self, seat: Seat | None) -> None:
         self._seat = seat
         self._stages: list[native.Stage] = []
         self.folder = str(state_folder() / "stage") if seat is not None else None
 
-    def bind(self, mount: Mount) -> list[str]:
-        """Give the arguments that show ``mount`` in the box."""
-        work = self._spec.workspace
-        if work.kind == "overlay" and mount.target.startswith(work.target + "/"):
-            raise SpecError(f"mount target {mount.target} lies in the overlay workspace; mount it elsewhere")
-        source = mount.source if self._seat is None else self._stage(mount, self._seat)
-        return ["--ro-bind" if mount.read_only else "--bind", source, mount.target]
+    def source(self, mount: Mount) -> str:
+        """Give the path to bind for ``mount``: its own, or where it will be staged."""
+        return mount.source if self._seat is None else self._stage(mount, self._seat)
 
     def stages(self) -> tuple[native.Stage, ...]:
-        """Give what must be staged before bubblewrap runs."""
+        """Give what must be staged before the launcher runs."""
         if self._stages and self.folder is not None:
             os.makedirs(self.folder, mode=0o755, exist_ok=True)
         return tuple(self._stages)

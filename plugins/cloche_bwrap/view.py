@@ -1,0 +1,60 @@
+"""What both runtimes of this plugin share: the box's view of files, and what it means for disk use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloche import AgentRuntime, Guarantee, Kept, Seat, Spec, Unenforced
+from cloche_bwrap import etc, plan
+from cloche_bwrap.staging import Staging
+from cloche_native import agent as wire
+
+
+class ViewRuntime(AgentRuntime):
+    """A runtime whose boxes see the host's system folders, a small /etc, and what the policy shows them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._base: tuple[plan.Part, ...] = ()
+
+    def look_at_system(self) -> None:
+        """Build the guests' /etc, and look at the host's system folders."""
+        self._base = (*plan.system(Path("/")), plan.Bind("/etc", str(etc.folder())))
+
+    def adjust(self, spec: Spec, features: dict[str, Kept]) -> None:
+        """Say what a directly written folder means for disk use."""
+        written = [m.source for m in spec.mounts if not m.read_only]
+        if spec.workspace.kind == "bind":
+            written.append(spec.workspace.source or "")
+        if written:
+            features[Guarantee.DISK] = Unenforced(
+                f"{', '.join(written)} of the host is written directly and may grow",
+                "use an overlay or tmpfs workspace, or a folder on a file system of its own",
+            )
+
+    def parts(self, spec: Spec, seat: Seat | None) -> tuple[list[plan.Part], Staging]:
+        """Give what the box's file system is made of, and what must be staged for it."""
+        staging = Staging(seat)
+        base = plan.system(Path(spec.rootfs)) if spec.rootfs is not None else self._base
+        return plan.complete(base, spec, staging), staging
+
+
+def tmpfs(room: plan.Room, mode: str = "") -> str:
+    """Give the options of a memory-backed file system (tmpfs(5))."""
+    return f"size={room.size},nr_inodes={room.inodes}" + (f",mode={mode}" if mode else "")
+
+
+def proc(part: plan.Processes) -> str:
+    """Give the options of a /proc (proc(5))."""
+    return "subset=pid,hidepid=invisible" if part.minimal else ""
+
+
+def inner(part: plan.Memory | plan.Overlay | plan.Mask) -> wire.Mount:
+    """Give the mount that the agent makes for ``part``, whoever makes the others."""
+    match part:
+        case plan.Memory(target, room, mode):
+            return wire.Mount(wire.MountKind.TMPFS, target, data=tmpfs(room, mode))
+        case plan.Overlay(target, room):
+            return wire.Mount(wire.MountKind.OVERLAY, target, target, tmpfs(room, "0755"))
+        case plan.Mask(target):
+            return wire.Mount(wire.MountKind.MASK, target)
