@@ -42,6 +42,20 @@ class Sink(Protocol):
         """Learn that nothing more comes."""
 
 
+class Passed:
+    """Keeps nothing: whoever asked sees each piece as it comes."""
+
+    def put(self, stream: Stream, data: bytes) -> None:
+        """Nothing is to be kept."""
+
+    async def room(self) -> None:
+        """There is always room."""
+        await anyio.lowlevel.checkpoint()
+
+    def finish(self) -> None:
+        """Nothing is to be done."""
+
+
 class Collector:
     """Keeps all output of one exec, up to a limit that the job checks."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, NotFound, StartError
 from cloche.job import AsyncJob, OnOutput
-from cloche.output import Collector, Ring, Sink
+from cloche.output import Collector, Passed, Ring, Sink
 from cloche.pipes import Stdin, checked_stdin
 from cloche.runtime import Instance
 from cloche.spec import ProcessSpec, Result, Spec
@@ -38,7 +38,8 @@ class Programs:
         self, process: ProcessSpec, stdin: Stdin, on_output: OnOutput | None, limit: tuple[float, str]
     ) -> Result:
         """Run a program to its end, which comes after ``limit`` at the latest: seconds, and the reason then given."""
-        job = await self._launch(process, stdin, Collector(), on_output, self._spec.limits.output)
+        sink = Collector() if on_output is None else Passed()
+        job = await self._launch(process, stdin, sink, on_output, self._spec.limits.output)
         self._execs.add(job)
         try:
             return await job.settle(*limit)
