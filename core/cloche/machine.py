@@ -12,6 +12,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,35 @@ def state_folder() -> Path:
 def reachable(path: Path, uid: int | None) -> Path:
     """Give ``path``, or a copy that another user can reach if ``path`` lies where only its owner can go.
 
-    ``uid`` ``None`` is the caller itself. The copy lies in ``state_folder()`` under the file's own digest.
+    ``uid`` ``None`` is the caller itself. The copy lies in ``state_folder()`` under the file's own digest, together
+    with the libraries that a wheel bundles: in ``<package>.libs`` beside the package, where auditwheel puts them.
     """
-    if uid is None or all(parent.stat().st_mode & stat.S_IXOTH for parent in path.parents):
+    return path if uid is None else _reachable(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(64)
+def _reachable(path: Path, _changed: int) -> Path:
+    if all(part.stat().st_mode & stat.S_IXOTH for part in (path, *path.parents)):
         return path
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    target = state_folder() / "bin" / digest / path.name
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
-            shutil.copyfile(path, part.name)
-        Path(part.name).chmod(0o755)
-        Path(part.name).replace(target)
-    return target
+    deep = len(path.parents) > 2  # noqa: PLR2004 - <top>/<package>/<folder>/<file>
+    top = path.parents[2] if deep else path.parent
+    folders = sorted(top.glob(f"*{path.parents[1].name}*.libs")) if deep else []
+    files = [path, *(file for folder in folders for file in sorted(folder.iterdir()))]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
+    home = state_folder() / "bin" / digest
+    for file in reversed(files):  # the program last: once it is there, all is
+        _copy(file, home / file.relative_to(top))
+    return home / path.relative_to(top)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
+        shutil.copyfile(source, part.name)
+    Path(part.name).chmod(0o755)
+    Path(part.name).replace(target)
 
 
 class ProbeCache:
