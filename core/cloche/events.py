@@ -45,7 +45,7 @@ class Subscriptions:
         self.failures: list[tuple[Event, Exception]] = []
 
     def add(self, types: tuple[str, ...], callback: Callback) -> Callable[[], None]:
-        """Register ``callback`` for ``types`` (none = all) and give a function that removes it, harmless when repeated."""
+        """Register ``callback`` for ``types`` (none = all) and give a function that removes it."""
         try:
             wanted = frozenset(EventType(t) for t in types) or frozenset(EventType)
         except ValueError as error:

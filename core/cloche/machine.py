@@ -124,7 +124,7 @@ class Janitor:
         return path
 
     def watch_groups(self, parents: Iterable[str]) -> str:
-        """Have groups below ``parents`` removed if this process is killed; give what their names begin with, before '-'."""
+        """Have groups below ``parents`` removed if this process is killed; give how names begin, before '-'."""
         prefix = f"{os.getpid()}-{secrets.token_hex(4)}"
         for parent in parents:
             self._tell(f"+g {parent}/{prefix}-")

@@ -105,7 +105,8 @@ class AsyncSandbox:
         ``args`` go to the program as they are, never through a shell; a name without ``/`` is looked up in the box's
         PATH. ``env`` adds to the sandbox's. ``timeout`` in seconds ends the program with all its descendants; so does
         its end, unless ``linger``. With ``tty`` it gets a terminal, whose output is all ``stdout``. ``on_output``
-        sees each chunk live, on the event loop, and the result then holds none of it. Raises ``SpecError``, ``StateError``, ``StartError``.
+        sees each chunk live, on the event loop, and the result then holds none of it. Raises ``SpecError``,
+        ``StateError``, ``StartError``.
         """
         self._need("run a program in", State.RUNNING)
         limit = deadline(timeout, self.spec.limits.wall)
