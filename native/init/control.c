@@ -22,7 +22,9 @@ int clo_send(int control, enum clo_msg type, uint32_t id, const void *body, size
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = size ? 2 : 1};
 
     if (fd >= 0) {
-        extra.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        extra.header.cmsg_len = CMSG_LEN(sizeof fd);
+        extra.header.cmsg_level = SOL_SOCKET;
+        extra.header.cmsg_type = SCM_RIGHTS;
         memcpy(CMSG_DATA(&extra.header), &fd, sizeof fd);
         message.msg_control = &extra;
         message.msg_controllen = sizeof extra.space;

@@ -358,7 +358,10 @@ static int check_deadlines(struct server *server)
 
 static int serve(struct server *server)
 {
-    struct pollfd polls[2] = {{.fd = server->box.control, .events = POLLIN}, {.fd = server->box.signals, .events = POLLIN}};
+    struct pollfd polls[2] = {
+        {.fd = server->box.control, .events = POLLIN},
+        {.fd = server->box.signals, .events = POLLIN},
+    };
     struct clo_failure failure = {0};
     struct clo_packet packet;
 

@@ -108,7 +108,9 @@ static int read_mount(const struct record *record, struct clo_mount_asked *mount
     mount->source = texts.data;
     mount->target = mount->source + strlen(mount->source) + 1;
     mount->data = mount->target + strlen(mount->target) + 1;
-    if (mount->kind < CLO_MOUNT_TMPFS || mount->kind > CLO_MOUNT_FOLDER || !is_path(mount->target, strlen(mount->target)))
+    if (mount->kind < CLO_MOUNT_TMPFS || mount->kind > CLO_MOUNT_FOLDER)
+        return -EBADMSG;
+    if (!is_path(mount->target, strlen(mount->target)))
         return -EBADMSG;
     return is_mount_whole(mount) && strlen(mount->data) < CLO_PATH_SIZE / 2 ? 0 : -EBADMSG;
 }

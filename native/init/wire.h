@@ -13,7 +13,13 @@ _Static_assert(sizeof(struct clo_head) == 8, "Python packs it so");
 _Static_assert(sizeof(struct clo_rec) == 8, "Python packs it so");
 _Static_assert(sizeof(struct clo_exited) == 32, "Python unpacks it so");
 
-enum { CLO_PATH_SIZE = 4096, CLO_HOSTNAME_MAX = 64, CLO_FILTER_MAX = 4096, CLO_FILTER_STEP = 8, CLO_AFFINITY_MAX = 8192 };
+enum {
+    CLO_PATH_SIZE = 4096,
+    CLO_HOSTNAME_MAX = 64,
+    CLO_FILTER_MAX = 4096,
+    CLO_FILTER_STEP = 8,
+    CLO_AFFINITY_MAX = 8192
+};
 
 /* Bytes inside the body that was parsed; valid as long as that is. */
 struct clo_view {

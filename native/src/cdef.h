@@ -23,7 +23,7 @@ enum clo_msg {
     CLO_MSG_FAILED = 65,  /* setup failed, init exits; body: int32 errno, then text "what: detail" */
     CLO_MSG_STARTED = 66, /* id; body: uint32 pid as the box sees it; descriptor: PTY master if asked for */
     CLO_MSG_REFUSED = 67, /* id; body: int32 errno, uint32 clo_stage; nothing of the guest ran */
-    CLO_MSG_EXITED = 68,  /* id; body: struct clo_exited */
+    CLO_MSG_EXITED = 68,  /* id; body: struct clo_exited. May come again, or without STARTED: the first counts */
     CLO_MSG_DONE = 69     /* id = token; body: int32 errno (0 = done) */
 };
 
@@ -69,7 +69,8 @@ enum clo_setup_flag {
 enum clo_mount {
     CLO_MOUNT_TMPFS = 1,  /* target, data "size=...,nr_inodes=...,mode=..." */
     CLO_MOUNT_PROC = 2,   /* target, data e.g. "subset=pid"; +noexec */
-    CLO_MOUNT_DEV = 3,    /* source: a bind of the host's /dev, used and detached; target: a small /dev is made there */
+    CLO_MOUNT_DEV = 3,    /* source: a bind of the host's /dev, used and detached; target: a small /dev is made there;
+                           * data: options of the tmpfs at its shm, which without any is an empty folder */
     CLO_MOUNT_OVERLAY = 4, /* target, source = lower folder, data = options of the sized tmpfs that holds upper and work */
     CLO_MOUNT_MASK = 5,    /* target: an empty, closed folder over a folder, /dev/null over a file; none there: nothing */
     /* Only in a setup whose first mount is ROOT. Targets of mounts are then made as needed. */
