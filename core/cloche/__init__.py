@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from cloche.runtime import Check, Exit, GuestProcess, Instance, Runtime, Stdio
     from cloche.sandbox import AsyncSandbox
     from cloche.spec import ProcessSpec, Result, Spec, State, Usage, Violation, Window
+    from cloche.staging import Staging
     from cloche.uids import Seat
 
 __version__ = "0.1.0"
@@ -91,6 +92,7 @@ __all__ = [
     "Seat",
     "Spec",
     "SpecError",
+    "Staging",
     "StartError",
     "State",
     "StateError",
@@ -131,6 +133,7 @@ _HOME: Final = {
     "policy": ("IsolationLevel", "Limits", "Mount", "Network", "Policy", "Workspace"),
     "runtime": ("Check", "Exit", "GuestProcess", "Instance", "Runtime", "Stdio"),
     "sandbox": ("AsyncSandbox",),
+    "staging": ("Staging",),
     "spec": ("ProcessSpec", "Result", "Spec", "State", "Usage", "Violation", "Window"),
     "uids": ("Seat",),
 }  # fmt: skip

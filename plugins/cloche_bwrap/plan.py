@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloche import Mount, Spec
-from cloche_bwrap.staging import Staging
+from cloche import Mount, Spec, Staging
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 OWN = ("proc", "dev", "sys", "tmp", "run")  # top-level names of a rootfs that the box makes itself

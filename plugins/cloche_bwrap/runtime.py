@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import cloche_native as native
-from cloche import Check, Guarantee, Kept, Launch, Partial, Seat, Spec, SpecError, reachable
+from cloche import Check, Guarantee, Kept, Launch, Partial, Seat, Spec, SpecError, Staging, reachable
 from cloche_bwrap import binary, checks, plan
-from cloche_bwrap.staging import Staging
 from cloche_bwrap.view import ViewRuntime, inner, proc, tmpfs
 from cloche_native import agent as wire
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloche import AgentRuntime, Guarantee, Kept, Seat, Spec, Unenforced
+from cloche import AgentRuntime, Guarantee, Kept, Seat, Spec, Staging, Unenforced
 from cloche_bwrap import etc, plan
-from cloche_bwrap.staging import Staging
 from cloche_native import agent as wire
 
 
