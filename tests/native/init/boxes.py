@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 PATIENCE: Final = 20.0
 """Seconds that anything here may take before it counts as hung."""
 ENV: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
-UID: Final = 200001
-"""The uid that boxes run under when the tests are run by root: nobody's."""
+UID: Final = 260000 + os.getpid() % 5000
+"""The uid that boxes run under when the tests are run by root: nobody's, and not that of another run at this time."""
 
 R = TypeVar("R", Started, Refused, Exited, Done, Failed)
 

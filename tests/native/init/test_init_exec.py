@@ -14,6 +14,7 @@ import pytest
 
 from cloche_native.agent import ExecFlag, Exited, Refused, Stage, Started, encode_signal
 from cloche_native.wire import Scope
+from tests.native.init.boxes import UID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,7 +235,7 @@ def test_replies_come_from_processes_of_the_box(box: Box) -> None:
     assert Path(f"/proc/{box.pid}/stat").read_text().split(" ")[1].strip("()") in ("cloche-init", ".cloche")
     if os.geteuid() == 0:
         assert Path(f"/proc/{box.pid}/environ").stat().st_uid == 0  # not dumpable, so its files are root's
-        assert "\nUid:\t200001\t200001\t200001\t200001\n" in Path(f"/proc/{box.pid}/status").read_text()
+        assert f"\nUid:\t{UID}\t{UID}\t{UID}\t{UID}\n" in Path(f"/proc/{box.pid}/status").read_text()
 
 
 @pytest.mark.usefixtures("root")

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.native.init.boxes import UID
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -155,8 +157,8 @@ def unprivileged() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    os.setegid(200001)
-    os.seteuid(200001)
+    os.setegid(UID)
+    os.seteuid(UID)
     try:
         yield
     finally:
@@ -183,7 +185,7 @@ def test_a_tree_may_be_deep_and_closed_to_its_owner(init: Path, folder: Path) ->
         (deep / "closed/sub").chmod(0)
         (deep / "closed").chmod(0)
     ours, theirs = socket.socketpair()
-    who = ["setpriv", "--reuid=200001", "--regid=200001", "--clear-groups"] if os.geteuid() == 0 else []
+    who = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"] if os.geteuid() == 0 else []
     argv = ["prlimit", "--nofile=64", *who, str(init), "--janitor", str(theirs.fileno())]
     process = subprocess.Popen(argv, pass_fds=[theirs.fileno()])
     theirs.close()

@@ -12,6 +12,7 @@ import pytest
 
 import cloche_native as native
 from cloche_native.agent import ExecFlag, Exited, Refused, Stage, Started
+from tests.native.init.boxes import UID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ def test_what_the_self_test_is_itself(facts: Facts, kind: str) -> None:
     assert facts["no_new_privs"] == 1
     assert facts["pid"] == facts["sid"] != facts["ppid"]
     assert facts["descriptors"] == []
-    assert facts["uid"] == {"bare": os.getuid() or 200001, "bwrap": 1000}[kind]
+    assert facts["uid"] == {"bare": os.getuid() or UID, "bwrap": 1000}[kind]
     assert facts["capabilities"]["effective"] == "0" * 16
     assert (facts["uid_map"].split() == ["0", "0", "4294967295"]) == (kind == "bare")
 

@@ -24,6 +24,7 @@ from cloche_native.agent import (
     SetupFlag,
     Stage,
 )
+from tests.native.init.boxes import UID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def lower() -> Iterator[Path]:
     (folder / "old/file").write_text("old\n")
     if os.geteuid() == 0:
         for path in (folder, folder / "old", folder / "old/file"):
-            os.chown(path, 200001, 200001)
+            os.chown(path, UID, UID)
     folder.chmod(0o750)
     yield folder
     shutil.rmtree(folder)
