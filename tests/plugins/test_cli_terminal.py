@@ -110,7 +110,7 @@ def test_it_has_the_size_of_ours_and_follows_it(screen: Open) -> None:
 def test_ctrl_c_interrupts_the_program_and_not_the_box(screen: Open) -> None:
     person = screen("run", "-it", "--", "sh", own=True)
     person.until(rb"\$ $")
-    person.type(b"echo now; sleep 1000\n")
+    person.type(b"sh -c 'echo now; exec sleep 1000'\n")  # now from the very job that Ctrl-C is for
     person.until(rb"now\r\n")
     person.type(b"\x03")
     person.until(rb"\$ $")

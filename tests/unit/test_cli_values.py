@@ -112,6 +112,11 @@ def test_a_duration_is_short(value: float | None, text: str) -> None:
     assert words.seconds(value) == text
 
 
+@pytest.mark.parametrize(("value", "text"), [(1 << 20, "1048576"), (0.5, "0.5"), (2.0, "2"), (100, "100"), (None, "-")])
+def test_a_number_is_plain(value: float | None, text: str) -> None:
+    assert words.number(value) == text
+
+
 def test_features_come_in_the_order_of_their_declaration() -> None:
     names = ["wall", "output", "disk", "process", "kernel"]
     assert words.features(names) == ["process", "kernel", "disk", "output", "wall"]

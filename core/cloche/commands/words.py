@@ -30,16 +30,16 @@ def seconds(value: float | None) -> str:
     if value is None or math.isinf(value):
         return "-"
     if value < 1:
-        return f"{value * 1000:g}ms"
+        return f"{number(value * 1000)}ms"
     for letter, factor in (("h", _HOUR), ("m", _MINUTE)):
         if value > factor and value % factor == 0:
-            return f"{value / factor:g}{letter}"
-    return f"{value:g}s"
+            return f"{number(value / factor)}{letter}"
+    return f"{number(value)}s"
 
 
 def number(value: float | None) -> str:
-    """Give a plain number, ``-`` for no bound."""
-    return "-" if value is None else f"{value:g}"
+    """Give a plain number with at most three decimals, ``-`` for no bound."""
+    return "-" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def features(names: Iterable[str]) -> list[str]:
