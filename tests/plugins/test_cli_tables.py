@@ -277,10 +277,13 @@ def test_the_steps_of_a_plugin_that_can_not_be_loaded_are_run_on_demand(
     assert asked.returncode == 125
     assert b"--yes" in asked.stderr
     assert not (tmp_path / "log").exists()
-    done = cloche("install", "wanting", "--run", "--yes", env=env)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "log").read_text() == "tool a\ntool b\n"
     assert json.loads(cloche("install", "wanting", "-o", "json", env=env).stdout)["here"] == ["tool"]
+    done = cloche("install", "wanting", "--run", "--yes", env=env)
+    assert (tmp_path / "log").read_text() == "tool a\ntool b\n"
+    assert done.returncode == 125
+    assert b"to no effect" in done.stderr
+    (tmp_path / "bin" / "tool").rename(tmp_path / "bin" / "surely-not-here")
+    assert b"is installed" in cloche("install", "wanting", "--run", "--yes", env=env).stdout
 
 
 def test_a_step_that_fails_is_named_and_the_rest_is_not_run(

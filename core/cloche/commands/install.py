@@ -84,7 +84,10 @@ def command(name: str, *, tool: str | None, run: bool, yes: bool, as_json: bool)
         raise SpecError("--run asks before it acts; give --yes where nobody can answer")
     if yes or click.confirm("Run this now?"):
         _run(steps)
-        click.echo(_state(name, recipe)[1])
+        ready, state = _state(name, recipe)
+        if not ready:
+            raise SandboxError(f"every step ran, but to no effect: {state}")
+        click.echo(state)
 
 
 def _recipe(name: str) -> Recipe:
