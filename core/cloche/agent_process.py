@@ -60,6 +60,8 @@ class AgentProcess(GuestProcess):
         if stage in (wire.Stage.EXEC, wire.Stage.CWD):
             code = NOT_FOUND if error == errno.ENOENT and stage is wire.Stage.EXEC else RUN_FAILED
             what = "the program" if stage is wire.Stage.EXEC else "the folder it was to start in"
+            if code == NOT_FOUND:
+                what = "the program, or the loader or interpreter it names,"
             self.finish(Exit(code=code, refused=True, detail=f"{what} can't be used in the box: {os.strerror(error)}"))
         else:
             self.error = f"the box could not start a program, at step {stage.name.lower()}: {os.strerror(error)}"

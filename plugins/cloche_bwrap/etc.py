@@ -26,6 +26,7 @@ WRITTEN = {
     "group": "root:x:0:\ntty:x:5:\nsandbox:x:1000:\nnogroup:x:65534:\n",
     "hosts": "127.0.0.1 localhost cloche\n::1 localhost cloche\n",
     "hostname": "cloche\n",
+    "resolv.conf": "",  # where the host's is mounted over if the box has its network
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
     "profile": "",
     "environment": "",
