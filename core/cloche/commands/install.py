@@ -68,15 +68,7 @@ def command(name: str, *, tool: str | None, run: bool, yes: bool, as_json: bool)
     click.echo(state)
     if ready:
         return
-    if not ways:
-        raise SpecError(f"no way to install {name} is known here; it takes one of: {', '.join(recipe.steps)}")
-    steps = _typed(ways[tool or next(iter(ways))])
-    click.echo("\n".join(["", *(f"    {step}" for step in steps), ""]))
-    others = [other for other in ways if other != (tool or next(iter(ways)))]
-    if others:
-        click.echo(f"Other ways here: --with {', --with '.join(others)}.")
-    if recipe.note:
-        click.echo(recipe.note)
+    steps = _show(name, recipe, ways, tool)
     if not run:
         click.echo(f"To have it done: cloche install {name} --run")
         return
@@ -88,6 +80,21 @@ def command(name: str, *, tool: str | None, run: bool, yes: bool, as_json: bool)
         if not ready:
             raise SandboxError(f"every step ran, but to no effect: {state}")
         click.echo(state)
+
+
+def _show(name: str, recipe: Recipe, ways: dict[str, tuple[str, ...]], tool: str | None) -> list[str]:
+    """Print the steps of one way, and what else is to be known; give them."""
+    if not ways:
+        raise SpecError(f"no way to install {name} is known here; it takes one of: {', '.join(recipe.steps)}")
+    chosen = tool or next(iter(ways))
+    steps = _typed(ways[chosen])
+    click.echo("\n".join(["", *(f"    {step}" for step in steps), ""]))
+    others = [other for other in ways if other != chosen]
+    if others:
+        click.echo(f"Other ways here: --with {', --with '.join(others)}.")
+    if recipe.note:
+        click.echo(recipe.note)
+    return steps
 
 
 def _recipe(name: str) -> Recipe:
