@@ -22,13 +22,14 @@ import anyio
 import cloche_native as native
 from cloche import machine
 from cloche.agent import AgentInstance
+from cloche.config import Config
 from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, Unenforced
 from cloche.errors import ClocheError, RuntimeUnavailable, StartError
 from cloche.launch import Launch
 from cloche.policy import IsolationLevel, Limits, Network, Workspace
 from cloche.runtime import Instance, Runtime
 from cloche.spec import Spec
-from cloche.uids import Seat, UidPool
+from cloche.uids import Seat, UidPool, missing_users
 from cloche_native import agent as wire
 from cloche_native import cgroup, findings
 from cloche_native.bounds import Bounds, tasks_of_caller
@@ -59,6 +60,7 @@ class AgentRuntime(Runtime):
         self._reason: str | None = None
         self._groups: cgroup.Hierarchy | None = None
         self._users: UidPool | None = None
+        self._uids = (200_000, 65_536)
         self._janitor: machine.Janitor | None = None
         self._spare_groups: cgroup.Pool | None = None
         self._reports: dict[object, Enforcement] = {}
@@ -84,6 +86,10 @@ class AgentRuntime(Runtime):
         return []
 
     # -- Runtime ----------------------------------------------------------------------------------------------------
+
+    def configure(self, config: Config) -> None:
+        """Take the users that the host may give to boxes."""
+        self._uids = (config.uid_base, config.uid_count)
 
     def unavailable(self) -> str | None:
         """Look for the launcher, then bring up a real box and look around in it, once per machine."""
@@ -197,10 +203,12 @@ class AgentRuntime(Runtime):
         if os.geteuid() != 0:
             return None
         if self._users is None:
-            self._users = UidPool(machine.state_folder() / "uids", 200_000, 65_536)
+            self._users = UidPool(machine.state_folder() / "uids", *self._uids)
         return self._users.take()
 
     def _look(self) -> str | None:
+        if os.geteuid() == 0 and (problem := missing_users(*self._uids)):
+            return problem
         self._groups = cgroup.detect()
         cache = machine.ProbeCache(self.name, [*self.cache_key(), *findings.host_key(), *_code_key(type(self))])
         facts: Facts | None = cache.read()

@@ -188,6 +188,7 @@ class Plugins:
             for runtime in self._things(entry, "cloche_runtimes"):
                 name = runtime_name(runtime)
                 self._check_free("runtime", name)
+                runtime.configure(config)
                 entry.runtimes[name] = runtime
             for level in self._things(entry, "cloche_isolation_levels"):
                 if not isinstance(level, IsolationLevel):

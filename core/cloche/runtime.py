@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
+from cloche.config import Config
 from cloche.enforcement import Enforcement, Guarantee
 from cloche.errors import Unsupported
 from cloche.spec import ProcessSpec, Spec, Usage, Window
@@ -150,6 +151,9 @@ class Runtime(ABC):
     """Orders candidates: 10 no namespaces, 20 namespaces, 30 a language machine, 40 a kernel of its own."""
     guarantees: ClassVar[frozenset[Guarantee]]
     """What it can keep on a machine that has everything; ``enforcement`` says what it keeps here."""
+
+    def configure(self, config: Config) -> None:  # noqa: B027 - optional, and nothing is a fine answer
+        """Learn the host's own settings, before anything else is asked. There is nothing to learn by default."""
 
     @abstractmethod
     def unavailable(self) -> str | None:

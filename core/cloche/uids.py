@@ -24,6 +24,24 @@ class Seat:
             self._fd = -1
 
 
+def missing_users(base: int, count: int) -> str:
+    """Give why users ``base`` to ``base + count - 1`` can't be used by this process, ``""`` if they can.
+
+    Root of a user namespace, as in a rootless container, has only the users that are mapped into it
+    (user_namespaces(7), "User and group ID mappings").
+    """
+    for kind in ("uid", "gid"):
+        rows = [line.split() for line in Path(f"/proc/self/{kind}_map").read_text(encoding="ascii").splitlines()]
+        if not any(int(first) <= base and base + count <= int(first) + int(size) for first, _, size in rows):
+            return (
+                f"this process is root of a user namespace that has no {kind} {base} to {base + count - 1}; set "
+                "host.uid_base and host.uid_count to users that it has, or run as an ordinary user"
+            )
+    if Path("/proc/self/setgroups").read_text(encoding="ascii").strip() == "deny":
+        return "this process is root of a user namespace that may not change users; run as an ordinary user"
+    return ""
+
+
 class UidPool:
     """Uids ``base`` to ``base + count - 1``, locked by one file each so that hosts on one machine never share one."""
 

@@ -27,15 +27,30 @@ DENIED_FILES = (
     "read /home", "read /var/log", "read /proc/1/environ", "read /dev/kmsg",
 )  # fmt: skip
 NEEDED_FILES = ("read /usr", "write /dev/null")
+_MACHINE = (
+    "/proc/sys/kernel/random/boot_id", "/proc/sys/user/max_user_namespaces", "/proc/self/attr/current",
+    "/proc/sys/kernel/unprivileged_userns_clone", "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+)  # fmt: skip
+_STATUS = ("Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp", "Seccomp_filters")
+_NS = ("user", "pid", "mnt")
 CAPABILITY_SETS = ("effective", "permitted", "inheritable", "ambient")
 
 
 def host_key() -> list[str]:
-    """Give what every answer of a self-test depends on: this boot, kernel, user, and this package's own files."""
-    boot = _read("/proc/sys/kernel/random/boot_id")
+    """Give what every answer of a self-test depends on.
+
+    That is this boot and kernel, what forbids namespaces, what this very process was left with by whoever started it
+    (a service manager, a container, another sandbox), and this package's own files.
+    """
     package = os.path.dirname(native.__file__)
     parts = [f"{e.name} {e.stat().st_size} {e.stat().st_mtime_ns}" for e in os.scandir(package) if e.is_file()]
-    return [boot, os.uname().release, os.uname().version, str(os.geteuid()), *sorted(parts)]
+    status = dict(line.split(":\t", 1) for line in _read("/proc/self/status").splitlines() if ":\t" in line)
+    root = os.stat("/")
+    return [
+        os.uname().release, os.uname().version, *map(_read, _MACHINE), f"{root.st_dev} {root.st_ino}",
+        *(f"{name} {status.get(name)}" for name in _STATUS), *(os.readlink(f"/proc/self/ns/{kind}") for kind in _NS),
+        *sorted(parts),
+    ]  # fmt: skip
 
 
 def own_user(facts: Facts) -> bool:
@@ -130,5 +145,9 @@ def _own(facts: Facts, kind: str) -> bool:
 
 
 def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read().strip()
+    """Give what a file holds; what is no part of this kernel, or not ours to read, is the same each time: nothing."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

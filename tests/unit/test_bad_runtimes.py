@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from cloche import (
+    Config,
     Enforcement,
     Exit,
     Guarantee,
@@ -54,6 +55,10 @@ class Alien(Runtime):
     def step(self, name: str) -> None:
         if self.bad == name:
             raise KeyError(name)
+
+    def configure(self, config: Config) -> None:
+        assert config.uid_count
+        self.step("configure")
 
     def unavailable(self) -> str | None:
         self.step("unavailable")
@@ -121,6 +126,15 @@ def test_a_check_that_breaks_makes_its_runtime_unavailable(fakes: Callable[..., 
             host.create(runtime="alien")
         with host.create() as box:
             assert box.runtime == "weak"
+
+
+def test_a_runtime_that_can_not_take_the_configuration_is_recorded_with_its_plugin(
+    fakes: Callable[..., object],
+) -> None:
+    with Host(plugins=[fakes(Alien("configure"))], entry_points=False) as host:
+        assert [record.status for record in host.plugins.records] == ["failed"]
+        assert "KeyError" in (host.plugins.records[0].error or "")
+        assert not host.runtimes
 
 
 @pytest.mark.parametrize("bad", ["enforcement", "report"])
