@@ -13,6 +13,7 @@ import signal as signals
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
+import anyio.to_thread
 
 from cloche.agent_launch import LaunchedAgent
 from cloche.agent_process import DEATH_TIMEOUT, AgentProcess
@@ -145,10 +146,15 @@ class AgentInstance(Instance):
         with contextlib.ExitStack() as stack:
             if self._seat is not None:
                 stack.callback(self._seat.release)
-            for step in self._launch.cleanup:
-                stack.callback(step)
             if self._group is not None:
                 stack.callback(self._give_back or cgroup.Group.delete, self._group)
+            if self._launch.cleanup:
+                await anyio.to_thread.run_sync(self._clean_up)
+
+    def _clean_up(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for step in self._launch.cleanup:
+                stack.callback(step)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
