@@ -32,7 +32,7 @@ from cloche.spec import Spec
 from cloche.uids import Seat, UidPool, missing_users
 from cloche_native import agent as wire
 from cloche_native import cgroup, findings
-from cloche_native.bounds import Bounds, tasks_of_caller
+from cloche_native.bounds import OUTLIVING_CALLS, Bounds, tasks_of_caller
 
 PROBE_TIMEOUT = 15.0
 REPORTS_KEPT = 256
@@ -52,7 +52,7 @@ class AgentRuntime(Runtime):
     """Subclass it for a launcher that can start one static program in its box with one inherited descriptor."""
 
     has_own_view = True
-    """Whether the box sees only files that the launch shows it, so that no socket of the host can be found."""
+    """Whether the box has namespaces of its own: it finds no socket of the host, and what it makes ends with it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -162,7 +162,7 @@ class AgentRuntime(Runtime):
             setup = wire.Setup(
                 hostname=spec.hostname,
                 flags=wire.SetupFlag.DROP,
-                seccomp=_filter(spec.level.syscalls, self._sockets(spec), ("sched_setaffinity",) if cpus else ()),
+                seccomp=self._filter(spec, locked=bool(cpus)),
                 rlimits=asked.rlimits(grouped=groups is not None),
                 affinity=cpus,
                 pids=self._task_limit(asked, grouped=groups is not None),
@@ -192,6 +192,12 @@ class AgentRuntime(Runtime):
         if asked.pids is None or self._facts is None or findings.own_user(self._facts):
             return asked.pids
         return None if grouped else asked.pids + tasks_of_caller()
+
+    def _filter(self, spec: Spec, *, locked: bool) -> bytes:
+        deny = ("sched_setaffinity",) if locked else ()
+        if self.has_own_view:
+            return _program(spec.level.syscalls, self._sockets(spec), deny, None)
+        return _program(spec.level.syscalls, self._sockets(spec), (*deny, *OUTLIVING_CALLS), os.getpid())
 
     def _sockets(self, spec: Spec) -> native.Sockets:
         if spec.network.mode != "none":
@@ -256,8 +262,8 @@ class AgentRuntime(Runtime):
 
 
 @lru_cache(64)
-def _filter(profile: str, sockets: native.Sockets, deny: tuple[str, ...]) -> bytes:
-    return native.seccomp_program(profile, sockets=sockets, deny=deny)
+def _program(profile: str, sockets: native.Sockets, deny: tuple[str, ...], protect: int | None) -> bytes:
+    return native.seccomp_program(profile, sockets=sockets, deny=deny, protect_pid=protect)
 
 
 def _code_key(runtime: type) -> list[str]:

@@ -13,6 +13,11 @@ import threading
 from dataclasses import dataclass
 
 Verdict = tuple[str, ...]
+OUTLIVING_CALLS = (
+    "shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
+    "mq_open", "mq_unlink",
+)  # fmt: skip
+"""System V and POSIX objects that no path names and that outlive a program: refused where there is no IPC namespace."""
 NEED_GROUP = "run as root, or in a delegated cgroup v2 (systemd: Delegate=yes)"
 
 

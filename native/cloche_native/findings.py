@@ -78,7 +78,9 @@ def _process(facts: Facts) -> Verdict:
         return (
             "partial",
             "Landlock signal scope, no access to /proc, descendants kept below the agent",
-            "process ids of the host can be guessed, though not used",
+            "process ids of the host can be guessed; the caller's other processes can be given a lower priority"
+            if os.geteuid() != 0
+            else "process ids of the host can be guessed, though not used",
         )
     return ("unenforced", "the self-test could signal a process outside", "Linux 6.12 has Landlock's signal scope")
 
@@ -92,7 +94,10 @@ def _filesystem(facts: Facts) -> Verdict:
         return ("unenforced", why, "this is a fault of the machine or of cloche; please report it")
     if _own(facts, "mnt"):
         return ("enforced", "own mount namespace: read-only system, nothing else of the host")
-    return ("partial", "Landlock", "names, sizes and owners of the host's files can still be seen")
+    caveat = "names, sizes and owners of the host's files can still be seen"
+    if os.geteuid() != 0:
+        caveat += "; mode, times and attributes of the caller's own files can be changed, though not what is in them"
+    return ("partial", "Landlock", caveat)
 
 
 def _network(facts: Facts, mode: str) -> Verdict:

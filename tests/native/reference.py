@@ -174,7 +174,9 @@ def _shielded(pid: int, name: str, args: tuple[int, ...]) -> int | None:  # noqa
     match name:
         case "kill" if args[0] in (pid, minus_pid, 0xFFFFFFFF):
             return REFUSED
-        case "tkill" | "rt_sigqueueinfo" | "pidfd_open" | "prlimit64" if args[0] == pid:
+        case "tkill" | "rt_sigqueueinfo" | "pidfd_open" if args[0] == pid:
+            return REFUSED
+        case "prlimit64" if args[0] != 0:
             return REFUSED
         case "sched_setaffinity" | "sched_setscheduler" | "sched_setparam" | "sched_setattr" if args[0] == pid:
             return REFUSED
