@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-OLDEST = (0, 5, 0)  # --as-pid-1 came with 0.3, --unshare-cgroup-try and --chmod with 0.5 (bubblewrap's release notes)
+OLDEST = (0, 7, 0)  # --perms came with 0.5, --size with 0.7 (bubblewrap's release notes)
 
 
 def find() -> tuple[Path | None, str]:

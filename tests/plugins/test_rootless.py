@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 
 import anyio
-import cffi
-import pluggy
 import pytest
 
 import cloche
@@ -46,7 +44,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, USER, USER)
-    modules = (cloche, cloche_bwrap, cloche_native, pytest, anyio, cffi, pluggy)
+    modules = (cloche, cloche_bwrap, cloche_native, pytest, anyio)
     places = dict.fromkeys(str(Path(module.__file__ or "").parents[1]) for module in modules)
     return {
         "PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": os.pathsep.join(places),
