@@ -200,10 +200,10 @@ class AgentRuntime(Runtime):
         return _program(spec.level.syscalls, self._sockets(spec), (*deny, *OUTLIVING_CALLS), os.getpid())
 
     def _sockets(self, spec: Spec) -> native.Sockets:
-        if spec.network.mode != "none":
-            return "all"
         # Unix sockets of the host are files: without a view of one's own, they could be found and connected to.
-        return "unix" if self.has_own_view else "none"
+        if spec.network.mode == "none":
+            return "unix" if self.has_own_view else "none"
+        return "all" if self.has_own_view else "inet"
 
     def _seat(self) -> Seat | None:
         if os.geteuid() != 0:

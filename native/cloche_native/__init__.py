@@ -59,10 +59,12 @@ RESOLVE_BENEATH = _c.CLO_RESOLVE_BENEATH
 RESOLVE_IN_ROOT = _c.CLO_RESOLVE_IN_ROOT
 RESOLVE_CACHED = _c.CLO_RESOLVE_CACHED
 
-Sockets = Literal["all", "unix", "none"]
+Sockets = Literal["all", "unix", "none", "inet"]
 
 _LEVELS = {"standard": _c.CLO_STANDARD, "enhanced": _c.CLO_ENHANCED, "maximum": _c.CLO_MAXIMUM}
-_SOCKETS = {"all": _c.CLO_SOCKETS_ALL, "unix": _c.CLO_SOCKETS_UNIX, "none": _c.CLO_SOCKETS_NONE}
+_SOCKETS = {
+    "all": _c.CLO_SOCKETS_ALL, "unix": _c.CLO_SOCKETS_UNIX, "none": _c.CLO_SOCKETS_NONE, "inet": _c.CLO_SOCKETS_INET,
+}  # fmt: skip
 _MACHINES = {"x86_64": _c.CLO_ARCH_X86_64, "aarch64": _c.CLO_ARCH_AARCH64}
 _INSTRUCTION_SIZE = 8  # struct sock_filter
 _INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
@@ -181,9 +183,10 @@ def seccomp_program(
     """Assemble a static filter: an array of ``struct sock_filter``, 8 bytes each, as SECCOMP_SET_MODE_FILTER takes.
 
     ``sockets``: ``all`` allows UNIX, INET, INET6 and route NETLINK; ``unix`` only UNIX; ``none`` just connected
-    pairs. ``deny``: names of further system calls to refuse with EPERM. ``protect_pid``: a process that may not be
-    signalled, limited or rescheduled. ``machine``: ``x86_64`` or ``aarch64``, this one by default. Allowed calls
-    whose arguments don't matter cost nothing from Linux 5.11 on. Raises ValueError for an unknown name.
+    pairs; ``inet`` these and all of ``all`` but UNIX. ``deny``: names of further system calls to refuse with EPERM.
+    ``protect_pid``: a process that may not be signalled, limited or rescheduled. ``machine``: ``x86_64`` or
+    ``aarch64``, this one by default. Allowed calls whose arguments don't matter cost nothing from Linux 5.11 on.
+    Raises ValueError for an unknown name.
     """
     if profile not in _LEVELS:
         raise ValueError(f"seccomp profile {profile!r} is unknown; there are {', '.join(_LEVELS)}")

@@ -140,7 +140,7 @@ int clo_idmap_userns(uint32_t from_uid, uint32_t to_uid, uint32_t from_gid, uint
 /* The static filter. */
 enum clo_arch { CLO_ARCH_X86_64 = 0, CLO_ARCH_AARCH64 = 1 };
 enum clo_level { CLO_STANDARD = 0, CLO_ENHANCED = 1, CLO_MAXIMUM = 2, CLO_LEVELS = 3 };
-enum clo_sockets { CLO_SOCKETS_ALL = 0, CLO_SOCKETS_UNIX = 1, CLO_SOCKETS_NONE = 2 };
+enum clo_sockets { CLO_SOCKETS_ALL = 0, CLO_SOCKETS_UNIX = 1, CLO_SOCKETS_NONE = 2, CLO_SOCKETS_INET = 3 };
 
 struct clo_filter {
     uint32_t arch, level, sockets;

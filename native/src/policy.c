@@ -19,6 +19,8 @@ enum {
 #define ALL 0xffffffffU
 #define STRICT (CLO_IN_ENHANCED | CLO_IN_MAXIMUM)
 #define NO_SOCKETS CLO_IN_SOCKETS_NONE
+#define INTERNET (CLO_IN_SOCKETS_ALL | CLO_IN_SOCKETS_INET)
+#define NO_UNIX (CLO_IN_SOCKETS_NONE | CLO_IN_SOCKETS_INET) /* the host's are files, and found by name */
 #define SHIELD CLO_IN_PROTECT
 
 /* clang-format off */
@@ -47,15 +49,16 @@ static const struct clo_test tests[] = {
     {"socket", NO_SOCKETS, 0, CLO_ELSE, CLO_V_PERM, 0, 0, 0},
     {"socket", CLO_IN_SOCKETS_UNIX, 0, CLO_NE, CLO_V_PERM, ALL, UNIX, 0},
     {"socket", CLO_IN_SOCKETS_ALL, 0, CLO_EQ, CLO_V_ALLOW, ALL, UNIX, 0},
-    {"socket", CLO_IN_SOCKETS_ALL, 0, CLO_EQ, CLO_V_ALLOW, ALL, INET, 0},
-    {"socket", CLO_IN_SOCKETS_ALL, 0, CLO_EQ, CLO_V_ALLOW, ALL, INET6, 0},
-    {"socket", CLO_IN_SOCKETS_ALL, 0, CLO_NE, CLO_V_NOFAMILY, ALL, NETLINK, 0},
-    {"socket", CLO_IN_SOCKETS_ALL, 2, CLO_NE, CLO_V_NOFAMILY, ALL, ROUTE, 0},
+    {"socket", CLO_IN_SOCKETS_INET, 0, CLO_EQ, CLO_V_PERM, ALL, UNIX, 0},
+    {"socket", INTERNET, 0, CLO_EQ, CLO_V_ALLOW, ALL, INET, 0},
+    {"socket", INTERNET, 0, CLO_EQ, CLO_V_ALLOW, ALL, INET6, 0},
+    {"socket", INTERNET, 0, CLO_NE, CLO_V_NOFAMILY, ALL, NETLINK, 0},
+    {"socket", INTERNET, 2, CLO_NE, CLO_V_NOFAMILY, ALL, ROUTE, 0},
     {"socketpair", CLO_IN_ANY, 0, CLO_NE, CLO_V_NOFAMILY, ALL, UNIX, 0},
     /* One end of a datagram pair can be sent anywhere (SOCK_RAW means the same here): only the connected kinds. */
-    {"socketpair", NO_SOCKETS, 1, CLO_EQ, CLO_V_ALLOW, SOCK_TYPE_MASK, STREAM, 0},
-    {"socketpair", NO_SOCKETS, 1, CLO_EQ, CLO_V_ALLOW, SOCK_TYPE_MASK, SEQPACKET, 0},
-    {"socketpair", NO_SOCKETS, 0, CLO_ELSE, CLO_V_PERM, 0, 0, 0},
+    {"socketpair", NO_UNIX, 1, CLO_EQ, CLO_V_ALLOW, SOCK_TYPE_MASK, STREAM, 0},
+    {"socketpair", NO_UNIX, 1, CLO_EQ, CLO_V_ALLOW, SOCK_TYPE_MASK, SEQPACKET, 0},
+    {"socketpair", NO_UNIX, 0, CLO_ELSE, CLO_V_PERM, 0, 0, 0},
     {"connect", NO_SOCKETS, 0, CLO_ELSE, CLO_V_PERM, 0, 0, 0},
     {"bind", NO_SOCKETS, 0, CLO_ELSE, CLO_V_PERM, 0, 0, 0},
     {"listen", NO_SOCKETS, 0, CLO_ELSE, CLO_V_PERM, 0, 0, 0},

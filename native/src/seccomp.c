@@ -57,7 +57,8 @@ static void emit_answer(struct assembler *out, uint32_t value) { emit(out, BPF_R
 
 static bool applies(const struct clo_test *test, const struct clo_filter *request) {
     static const uint8_t level[] = {CLO_IN_STANDARD, CLO_IN_ENHANCED, CLO_IN_MAXIMUM};
-    static const uint8_t sockets[] = {CLO_IN_SOCKETS_ALL, CLO_IN_SOCKETS_UNIX, CLO_IN_SOCKETS_NONE};
+    static const uint8_t sockets[] = {CLO_IN_SOCKETS_ALL, CLO_IN_SOCKETS_UNIX, CLO_IN_SOCKETS_NONE,
+                                      CLO_IN_SOCKETS_INET};
     unsigned here = level[request->level] | sockets[request->sockets];
     if (request->protect_pid) here |= CLO_IN_PROTECT;
     return test->where & here;
@@ -183,7 +184,7 @@ static void emit_head(struct assembler *out) {
 /* Writes the program into code, of room instructions; the count, or -EINVAL for a field out of range, -ENOENT for a
  * name in deny that no machine has, -E2BIG when room is too small. Thread safe. */
 int clo_seccomp_program(const struct clo_filter *request, void *code, size_t room) {
-    if (request->arch > CLO_ARCH_AARCH64 || request->level >= CLO_LEVELS || request->sockets > CLO_SOCKETS_NONE)
+    if (request->arch > CLO_ARCH_AARCH64 || request->level >= CLO_LEVELS || request->sockets > CLO_SOCKETS_INET)
         return -EINVAL;
     if (request->protect_pid < 0) return -EINVAL;
     struct assembler out = {.request = request, .code = code, .room = room};

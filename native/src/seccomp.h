@@ -20,7 +20,7 @@ enum clo_verdict { CLO_V_ALLOW, CLO_V_PERM, CLO_V_NOSYS, CLO_V_NOFAMILY, CLO_V_T
 /* Where a test applies: one bit a level, a bit a choice of sockets, and one for a protected process. */
 enum {
     CLO_IN_STANDARD = 1, CLO_IN_ENHANCED = 2, CLO_IN_MAXIMUM = 4, CLO_IN_SOCKETS_ALL = 8, CLO_IN_SOCKETS_UNIX = 16,
-    CLO_IN_SOCKETS_NONE = 32, CLO_IN_PROTECT = 64, CLO_IN_ANY = 7
+    CLO_IN_SOCKETS_NONE = 32, CLO_IN_PROTECT = 64, CLO_IN_SOCKETS_INET = 128, CLO_IN_ANY = 7
 };
 
 enum clo_op {

@@ -144,7 +144,7 @@ def _by_arguments(request: Request, name: str, args: tuple[int, ...]) -> int:  #
             return _socket(request.sockets, args)
         case "socketpair" if args[0] != AF_UNIX:
             return NO_FAMILY
-        case "socketpair" if request.sockets == "none" and args[1] & 15 not in (SOCK_STREAM, SOCK_SEQPACKET):
+        case "socketpair" if request.sockets in ("none", "inet") and args[1] & 15 not in (SOCK_STREAM, SOCK_SEQPACKET):
             return REFUSED
         case "connect" | "bind" | "listen" | "accept" | "accept4" if request.sockets == "none":
             return REFUSED
@@ -164,6 +164,8 @@ def _socket(sockets: str, args: tuple[int, ...]) -> int:
         return REFUSED
     if sockets == "unix":
         return ALLOW if args[0] == AF_UNIX else REFUSED
+    if sockets == "inet" and args[0] == AF_UNIX:
+        return REFUSED
     if args[0] in (AF_UNIX, AF_INET, AF_INET6):
         return ALLOW
     return ALLOW if args[0] == AF_NETLINK and args[2] == 0 else NO_FAMILY

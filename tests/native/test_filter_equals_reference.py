@@ -13,7 +13,7 @@ import cloche_native as native
 from tests.native import reference as ref
 
 MACHINES = ("x86_64", "aarch64")
-SOCKETS = ("all", "unix", "none")
+SOCKETS = ("all", "unix", "none", "inet")
 PLAIN_AND_HOT = """read write open openat close getppid getpid lseek pread64 pwrite64 stat fstat lstat newfstatat statx
 access faccessat readlink getdents64 mmap munmap mprotect brk futex epoll_wait epoll_pwait poll
 ppoll recvfrom sendto recvmsg sendmsg wait4 execve exit_group clock_gettime nanosleep rt_sigaction

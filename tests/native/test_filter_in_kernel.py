@@ -154,6 +154,7 @@ def try_sockets() -> dict[str, int]:
         ("all", 0, 0, errno.EAFNOSUPPORT, 0),
         ("unix", 0, errno.EPERM, errno.EPERM, 0),
         ("none", errno.EPERM, errno.EPERM, errno.EPERM, errno.EPERM),
+        ("inet", errno.EPERM, 0, errno.EAFNOSUPPORT, errno.EPERM),
     ],
 )
 def test_socket_families(
