@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cloche.errors import StartError
 
+CHANGE_USERS = 1 << 6 | 1 << 7  # CAP_SETGID and CAP_SETUID, linux/capability.h
+
 
 @dataclass(slots=True)
 class Seat:
@@ -37,6 +39,13 @@ def missing_users(base: int, count: int) -> str:
                 f"this process is root of a user namespace that has no {kind} {base} to {base + count - 1}; set "
                 "host.uid_base and host.uid_count to users that it has, or run as an ordinary user"
             )
+    status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    held = int(status.partition("\nCapEff:\t")[2].split("\n", 1)[0] or "0", 16)
+    if held & CHANGE_USERS != CHANGE_USERS:
+        return (
+            "this process is root without CAP_SETUID and CAP_SETGID, which a user of its own for each sandbox takes; "
+            "give it both (in Docker: --cap-add SETUID --cap-add SETGID), or run as an ordinary user"
+        )
     if Path("/proc/self/setgroups").read_text(encoding="ascii").strip() == "deny":
         return "this process is root of a user namespace that may not change users; run as an ordinary user"
     return ""
