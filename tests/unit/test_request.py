@@ -109,9 +109,7 @@ anything = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arguments=st.dictionaries(keywords, anything, max_size=3))
-def test_whatever_is_given_works_or_is_a_spec_error(
-    fakes: Callable[..., object], arguments: dict[str, Any]
-) -> None:
+def test_whatever_is_given_works_or_is_a_spec_error(fakes: Callable[..., object], arguments: dict[str, Any]) -> None:
     async def main() -> None:
         async with AsyncHost(plugins=[fakes(FakeRuntime())], entry_points=False) as host:
             with contextlib.suppress(SpecError):

@@ -242,5 +242,3 @@ def test_many_programs_run_at_once(box: Sandbox) -> None:
     for thread in threads:
         thread.join()
     assert sorted(texts) == [f"{n}\n" for n in range(8)]
-
-
