@@ -44,7 +44,7 @@ def missing_users(base: int, count: int) -> str:
     if held & CHANGE_USERS != CHANGE_USERS:
         return (
             "this process is root without CAP_SETUID and CAP_SETGID, which a user of its own for each sandbox takes; "
-            "give it both (in Docker: --cap-add SETUID --cap-add SETGID), or run as an ordinary user"
+            "give it both (a container runtime has an option for each), or run as an ordinary user"
         )
     if Path("/proc/self/setgroups").read_text(encoding="ascii").strip() == "deny":
         return "this process is root of a user namespace that may not change users; run as an ordinary user"
