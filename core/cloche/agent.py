@@ -206,6 +206,8 @@ class AgentInstance(Instance):
                 answered, result = self._answers.pop(token, (anyio.Event(), []))
                 result.append(error)
                 answered.set()
+            case wire.Failed(_, text):
+                self._why = f"its agent could not keep the policy: {text}"
             case _:
                 self._why = f"its agent said {reply!r}"
 

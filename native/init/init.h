@@ -62,6 +62,7 @@ void clo_packet_free(struct clo_packet *packet);
 /* setup.c */
 int clo_fail(struct clo_failure *failure, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int clo_setup(struct clo_box *box, struct clo_failure *failure);
+int clo_settle(const struct clo_box *box, struct clo_failure *failure);
 
 /* mounts.c */
 /* *proc: a /proc to watch the box by, if the box's own is not fit for it; else left as it is. */
@@ -85,6 +86,7 @@ int clo_copy_mount(int folder, const char *path, uint64_t attributes, bool recur
 int clo_attach(int mount, int folder, const char *target); /* closes the mount's descriptor */
 int clo_make_target(const char *path, bool folder);        /* with the folders above it, unless it is there */
 bool clo_has_root(const struct clo_setup *setup);
+int clo_drop_old_root(struct clo_failure *failure);
 int clo_enter_root(const struct clo_setup *setup, struct clo_parts *parts, struct clo_failure *failure);
 
 /* namespaces.c: what new namespaces lack. */

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,11 +22,6 @@
 #include "kernel.h"
 
 enum { STACK_SIZE = 65536, REPORT_FD = 3 };
-
-struct filter_program {
-    unsigned short length;
-    const void *code;
-};
 
 static const char DEFAULT_PATH[] = "/usr/local/bin:/usr/bin:/bin";
 
@@ -63,9 +57,6 @@ static int set_limits(const struct clo_start *start)
     /* Should the shepherd be killed, the program goes at once, and what it started right after. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || set_signals())
         return -errno;
-    if (setup->affinity.size
-        && syscall(SYS_sched_setaffinity, 0, setup->affinity.size, (const void *)setup->affinity.data) < 0)
-        return -errno;
     while (clo_next_rlimit(setup, &at, &asked)) {
         struct rlimit limit = {asked.soft, asked.hard};
         if (setrlimit((int)asked.resource, &limit))
@@ -95,16 +86,8 @@ static int set_landlock(const struct clo_start *start)
     return checked(syscall(SYS_landlock_restrict_self, start->box->ruleset, 0));
 }
 
-static int set_seccomp(const struct clo_start *start)
-{
-    const struct clo_view filter = start->box->setup.seccomp;
-    const struct filter_program program = {(unsigned short)(filter.size / CLO_FILTER_STEP), filter.data};
-
-    return filter.size ? checked(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program)) : 0;
-}
-
-/* Everything but the program itself, each step noted before it is taken; -errno. The filter is last, and after it
- * nothing is called but execve, write and exit. */
+/* Everything but the program itself, each step noted before it is taken; -errno. The filter is on already: cloche-init
+ * itself has been under it since setup (clo_settle). */
 static int seal(struct clo_start *start, unsigned first_closed)
 {
     int error;
@@ -123,9 +106,6 @@ static int seal(struct clo_start *start, unsigned first_closed)
         return error;
     start->stage = CLO_STAGE_STDIO;
     if ((error = checked(syscall(SYS_close_range, first_closed, ~0U, 0))))
-        return error;
-    start->stage = CLO_STAGE_SECCOMP;
-    if ((error = set_seccomp(start)))
         return error;
     start->stage = CLO_STAGE_EXEC;
     return 0;

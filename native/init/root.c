@@ -137,7 +137,7 @@ static int take_part(const struct clo_mount_asked *asked, struct clo_parts *part
     return 0;
 }
 
-/* The old root is stacked on the new one for a moment, and unmounted by the name they share: pivot_root(2). */
+/* The old root is stacked on the new one, and unmounted by the name they share: pivot_root(2). */
 static int change_root(const char *options, struct clo_failure *failure)
 {
     int root = clo_new_mount("tmpfs", options, CLO_MOUNT_ATTR_NOSUID | CLO_MOUNT_ATTR_NODEV);
@@ -145,9 +145,14 @@ static int change_root(const char *options, struct clo_failure *failure)
     if (root < 0)
         return clo_fail(failure, errno, "root: tmpfs with %s", options);
     if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/", CLO_MOVE_MOUNT_EMPTY_PATH) || fchdir(root)
-        || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH))
+        || syscall(SYS_pivot_root, ".", "."))
         return clo_fail(failure, errno, "root: in place of the old one");
     return close(root);
+}
+
+int clo_drop_old_root(struct clo_failure *failure)
+{
+    return umount2(".", MNT_DETACH) ? clo_fail(failure, errno, "root: the old one") : 0;
 }
 
 bool clo_has_root(const struct clo_setup *setup)

@@ -473,7 +473,8 @@ int clo_serve(int control)
         clo_fail(&failure, errno, "start: signals, folder or privileges");
         return fail(&server, &failure);
     }
-    if (take_setup(&server, &failure) || clo_setup(&server.box, &failure) || ready(&server, &failure))
+    if (take_setup(&server, &failure) || clo_setup(&server.box, &failure) || ready(&server, &failure)
+        || clo_settle(&server.box, &failure))
         return fail(&server, &failure);
     return serve(&server);
 }

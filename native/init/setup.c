@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -13,6 +14,11 @@
 #include <sys/sysmacros.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+struct filter_program {
+    unsigned short length;
+    const void *code;
+};
 
 int clo_fail(struct clo_failure *failure, int error, const char *format, ...)
 {
@@ -115,8 +121,25 @@ int clo_setup(struct clo_box *box, struct clo_failure *failure)
         return -1;
     if (setup->flags & CLO_SETUP_LOOPBACK && clo_loopback_up(failure))
         return -1;
-    if (setup->flags & CLO_SETUP_DROP && drop_capabilities(failure))
-        return -1;
     box->ruleset = clo_landlock_ruleset(setup, failure);
     return box->ruleset == -2 ? -1 : 0;
+}
+
+/* The rest of the setup, which the host does not wait for: it is dear (an unmount waits for other processors, a filter
+ * is judged by the kernel for every call there is), and nothing of the guest runs before it is done, or if it fails. The
+ * filter is on cloche-init itself, so every program has it from its start, and no exec pays for it. */
+int clo_settle(const struct clo_box *box, struct clo_failure *failure)
+{
+    const struct clo_view affinity = box->setup.affinity, filter = box->setup.seccomp;
+    const struct filter_program program = {(unsigned short)(filter.size / CLO_FILTER_STEP), filter.data};
+
+    if (clo_has_root(&box->setup) && clo_drop_old_root(failure))
+        return -1;
+    if (box->setup.flags & CLO_SETUP_DROP && drop_capabilities(failure))
+        return -1;
+    if (affinity.size && syscall(SYS_sched_setaffinity, 0, affinity.size, (const void *)affinity.data) < 0)
+        return clo_fail(failure, errno, "affinity");
+    if (filter.size && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program))
+        return clo_fail(failure, errno, "seccomp");
+    return 0;
 }

@@ -20,7 +20,7 @@ enum clo_msg {
     CLO_MSG_QUIT = 8,   /* kill every guest process, then exit 0 */
     /* init -> host */
     CLO_MSG_READY = 64,   /* body: uint32 wire version; descriptors: O_PATH of the box's root folder */
-    CLO_MSG_FAILED = 65,  /* setup failed, init exits; body: int32 errno, then text "what: detail" */
+    CLO_MSG_FAILED = 65,  /* setup failed, or what follows READY did; init exits; body: int32 errno, then text "what: detail" */
     CLO_MSG_STARTED = 66, /* id; body: uint32 pid as the box sees it; descriptor: PTY master if asked for */
     CLO_MSG_REFUSED = 67, /* id; body: int32 errno, uint32 clo_stage; nothing of the guest ran */
     CLO_MSG_EXITED = 68,  /* id; body: struct clo_exited. May come again, or without STARTED: the first counts */
@@ -44,7 +44,7 @@ enum clo_tag {
     CLO_TAG_MOUNT = 3,       /* uint32 clo_mount, then source NUL target NUL data NUL; done in the order given */
     CLO_TAG_LANDLOCK = 4,    /* uint32 clo_landlock flags */
     CLO_TAG_PATH = 5,        /* uint32 clo_access, then an absolute path: a Landlock rule */
-    CLO_TAG_SECCOMP = 6,     /* array of struct sock_filter, put on every exec */
+    CLO_TAG_SECCOMP = 6,     /* array of struct sock_filter, put on cloche-init and so on every exec */
     CLO_TAG_RLIMIT = 7,      /* uint32 resource, uint32 0, uint64 soft, uint64 hard; put on every exec */
     CLO_TAG_AFFINITY = 8,    /* cpu mask bytes as sched_setaffinity(2) takes them */
     CLO_TAG_PIDS = 9,        /* uint32: RLIMIT_NPROC of an exec = this + what cloche-init itself runs */
