@@ -68,7 +68,7 @@ def test_the_runtime_of_the_page_passes_its_own_tests(env: dict[str, str], proje
 def load(title: str) -> ModuleType:
     (section,) = [text for heading, text in SECTION.findall(PAGE) if heading == title]
     (source,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    module = ModuleType(title.split(maxsplit=1)[0].lower())
+    module = ModuleType(f"page_{title.split(maxsplit=1)[0].lower()}")
     exec(compile(source, str(ROOT / "docs" / "writing-a-plugin.md"), "exec"), module.__dict__)  # noqa: S102 - our own page
     return module
 
