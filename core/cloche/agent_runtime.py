@@ -132,6 +132,8 @@ class AgentRuntime(Runtime):
         if self._spare_groups is not None:
             self._spare_groups.close()
             self._spare_groups = None
+        if self._users is not None:
+            self._users.close()
         if self._janitor is not None:
             self._janitor.close()
             self._janitor = None

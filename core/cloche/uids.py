@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cloche.errors import StartError
 
+SPARE = 4  # uids a host keeps between sandboxes; locking one anew makes a file
 CHANGE_USERS = 1 << 6 | 1 << 7  # CAP_SETGID and CAP_SETUID, linux/capability.h
 
 
@@ -18,11 +19,15 @@ class Seat:
 
     uid: int
     _fd: int
+    _free: list[Seat]
 
     def release(self) -> None:
-        """Give the uid back."""
+        """Give the uid back: a few stay locked for the host's next sandboxes. Harmless when repeated."""
         if self._fd >= 0:
-            os.close(self._fd)
+            if len(self._free) < SPARE:
+                self._free.append(Seat(self.uid, self._fd, self._free))
+            else:
+                os.close(self._fd)
             self._fd = -1
 
 
@@ -57,10 +62,13 @@ class UidPool:
     def __init__(self, folder: Path, base: int, count: int) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         self._folder, self._base, self._count = folder, base, count
+        self._free: list[Seat] = []
         self._next = os.getpid() * 61 % count  # hosts start at different places, so they rarely meet
 
     def take(self) -> Seat:
-        """Give a uid nobody holds. Raises ``StartError`` when all are taken."""
+        """Give a uid nobody else holds. Raises ``StartError`` when all are taken."""
+        if self._free:
+            return self._free.pop()
         for step in range(self._count):
             index = (self._next + step) % self._count
             fd = os.open(self._folder / str(self._base + index), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -70,5 +78,10 @@ class UidPool:
                 os.close(fd)
                 continue
             self._next = (index + 1) % self._count
-            return Seat(self._base + index, fd)
+            return Seat(self._base + index, fd, self._free)
         raise StartError(f"all {self._count} host users from {self._base} on are in use; raise host.uid_count")
+
+    def close(self) -> None:
+        """Let go of the uids kept between sandboxes."""
+        while self._free:
+            os.close(self._free.pop()._fd)  # noqa: SLF001 - a seat is this pool's own

@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,8 +72,9 @@ _INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
 _EAGAIN_TRIES = 32
 
 
+@cache
 def init_path() -> str:
-    """Give the absolute path of the executable cloche-init in the installed package.
+    """Give the absolute path of the executable cloche-init in the installed package; looked for once.
 
     Raises FileNotFoundError when the package was built without it, PermissionError when it can't be executed.
     """

@@ -51,10 +51,10 @@ from cloche_native.wire import (
 )
 
 __all__ = [
-    "CONTROL_FD", "Access", "Done", "ExecFlag", "Exited", "Failed", "Landlock", "Mount", "MountKind", "Ready", "Refused",
-    "Reply",
-    "Scope", "Setup", "SetupFlag", "Stage", "Started", "WireError", "control_pair", "decode", "encode_exec",
-    "encode_kill", "encode_pause", "encode_quit", "encode_resize", "encode_resume", "encode_signal", "receive", "send",
+    "CONTROL_FD", "Access", "Done", "ExecFlag", "Exited", "Failed", "Landlock", "Mount", "MountKind", "Ready",
+    "Refused", "Reply", "Scope", "Setup", "SetupFlag", "Stage", "Started", "WireError", "control_pair", "decode",
+    "encode_exec", "encode_kill", "encode_pause", "encode_quit", "encode_resize", "encode_resume", "encode_signal",
+    "receive", "send",
 ]  # fmt: skip
 
 _U32 = struct.Struct("=I")

@@ -4,6 +4,7 @@ import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cloche_native.wire import (
     ARGUMENT_MAX,
@@ -173,6 +174,7 @@ def _packet(kind: Message, identity: int, records: Sequence[bytes]) -> bytes:
     return _pack(HEAD, "id", kind, 0, identity) + body
 
 
+@lru_cache(256)  # most boxes of a host have the same
 def _mount(mount: Mount) -> bytes:
     target = _absolute("mount target", mount.target)
     needs_source = mount.kind in (MountKind.DEV, MountKind.OVERLAY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cloche import AgentRuntime, Guarantee, Kept, Seat, Spec, Staging, Unenforced
@@ -15,6 +16,7 @@ class ViewRuntime(AgentRuntime):
     def __init__(self) -> None:
         super().__init__()
         self._base: tuple[plan.Part, ...] = ()
+        self._plain: dict[object, tuple[plan.Part, ...]] = {}
 
     def look_at_system(self) -> None:
         """Build the guests' /etc, and look at the host's system folders."""
@@ -31,9 +33,15 @@ class ViewRuntime(AgentRuntime):
                 "use an overlay or tmpfs workspace, or a folder on a file system of its own",
             )
 
-    def parts(self, spec: Spec, seat: Seat | None) -> tuple[list[plan.Part], Staging]:
+    def parts(self, spec: Spec, seat: Seat | None) -> tuple[Sequence[plan.Part], Staging]:
         """Give what the box's file system is made of, and what must be staged for it."""
         staging = Staging(seat)
+        if not (spec.mounts or spec.forbidden or spec.rootfs or spec.workspace.source):
+            key = (spec.workspace, spec.network, spec.limits, spec.level.minimal_proc)
+            if key not in self._plain:
+                self._plain.clear()  # hosts make one kind of box after another
+                self._plain[key] = tuple(plan.complete(self._base, spec, staging))
+            return self._plain[key], staging
         base = plan.system(Path(spec.rootfs)) if spec.rootfs is not None else self._base
         return plan.complete(base, spec, staging), staging
 

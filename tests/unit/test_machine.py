@@ -115,10 +115,18 @@ def test_each_sandbox_has_a_user_of_its_own_until_it_gives_it_back(tmp_path: Pat
         pool.take()
     seats[2].release()
     seats[2].release()
+    kept = pool.take()
+    assert kept.uid == seats[2].uid
+    seats[0].release()
+    with pytest.raises(StartError):
+        other.take()
+    pool.close()
     again = other.take()
-    assert again.uid == seats[2].uid
-    for seat in (*seats, again):
+    assert again.uid == seats[0].uid
+    for seat in (*seats, kept, again):
         seat.release()
+    pool.close()
+    other.close()
 
 
 def test_users_that_this_process_does_not_have_are_told() -> None:
