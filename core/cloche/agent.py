@@ -46,7 +46,6 @@ class AgentInstance(Instance):
         self._programs: dict[int, AgentProcess] = {}
         self._answers: dict[int, tuple[anyio.Event, list[int]]] = {}
         self._next_id = 0
-        self._seen_oom = 0
         self._down = False
         self._why = ""
         self._wanted = False
@@ -162,6 +161,8 @@ class AgentInstance(Instance):
         if self._down:
             raise StartError(f"the box is down: {self._why or 'it was killed'}")
         program = self._programs[exec_id] = AgentProcess(self, exec_id)
+        if self._group is not None and exec_id > 1:  # before the first nothing can have been killed
+            program.oom_before = self._group.oom_kills()
         try:
             await self.tell(packet, fds)
             await program.begun.wait()
@@ -201,7 +202,7 @@ class AgentInstance(Instance):
             case wire.Exited():
                 program = self._programs.pop(reply.id, None)
                 if program is not None:
-                    program.finish(self._exit(reply))
+                    program.finish(self._exit(reply, program.oom_before))
             case wire.Done(token, error):
                 answered, result = self._answers.pop(token, (anyio.Event(), []))
                 result.append(error)
@@ -211,21 +212,21 @@ class AgentInstance(Instance):
             case _:
                 self._why = f"its agent said {reply!r}"
 
-    def _exit(self, reply: wire.Exited) -> Exit:
+    def _exit(self, reply: wire.Exited, oom_before: int) -> Exit:
         usage = Usage(reply.user_us / 1e6, reply.system_us / 1e6, reply.peak_kib << 10)
         if not os.WIFSIGNALED(reply.status):
             return Exit(code=os.WEXITSTATUS(reply.status), usage=usage)
         number = os.WTERMSIG(reply.status)
-        return Exit(signal=number, out_of_memory=number == signals.SIGKILL and self._out_of_memory(), usage=usage)
+        starved = number == signals.SIGKILL and self._out_of_memory(oom_before)
+        return Exit(signal=number, out_of_memory=starved, usage=usage)
 
-    def _out_of_memory(self) -> bool:
+    def _out_of_memory(self, before: int) -> bool:
         if self._group is None:
             return False
-        before, self._seen_oom = self._seen_oom, self._group.oom_kills()
-        return self._seen_oom > before
+        return self._group.oom_kills() > before
 
     def _death(self) -> str:
-        return "out_of_memory" if self._out_of_memory() else "the box went down by itself"
+        return "out_of_memory" if self._out_of_memory(0) else "the box went down by itself"
 
     def _fall(self, why: str) -> None:
         if self._down:

@@ -28,6 +28,7 @@ class AgentProcess(GuestProcess):
         self.terminal: int | None = None
         self.begun = anyio.Event()
         self.error = ""
+        self.oom_before = 0
         self._instance = instance
         self._id = exec_id
         self._end: Exit | None = None

@@ -205,7 +205,9 @@ class AgentRuntime(Runtime):
         # Unix sockets of the host are files: without a view of one's own, they could be found and connected to.
         if spec.network.mode == "none":
             return "unix" if self.has_own_view else "none"
-        return "all" if self.has_own_view else "inet"
+        if self.has_own_view:
+            return "all"
+        return "inet" if spec.network.mode == "host" else "none"  # no loopback of its own: none, rather than the host's
 
     def _seat(self) -> Seat | None:
         if os.geteuid() != 0:

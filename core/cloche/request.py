@@ -103,7 +103,7 @@ def make_spec(
             f"workspace: level {level.name!r} does not allow {policy.workspace.kind!r}; it allows: {allowed}"
         )
     for source in [m.source for m in policy.mounts] + [policy.workspace.source]:
-        if source is not None and not os.path.lexists(source):
+        if source is not None and not os.path.exists(source):
             raise SpecError(f"mount source {source} does not exist on the host")
     if policy.workspace.source is not None and not Path(policy.workspace.source).is_dir():
         raise SpecError(f"workspace source {policy.workspace.source} is not a folder")
@@ -162,10 +162,18 @@ def make_process(
     window = (Window() if tty else None) if isinstance(tty, bool) else tty
     if window is not None and not isinstance(window, Window):
         raise SpecError(f"tty: give True or a cloche.Window, not {units.shown(tty)}")
-    merged = {**spec.env, **_mapping(env, "env")}
+    merged = {**spec.env, **_own_folders(spec, workspace), **_mapping(env, "env")}
     return ProcessSpec(
         args=args, env=merged, cwd=workspace if cwd is None else cwd, window=window, linger=linger
     )  # fmt: skip
+
+
+def _own_folders(spec: Spec, workspace: str) -> Mapping[str, str]:
+    """Give what the environment must say by default where the work folder lies elsewhere, and /tmp is the host's."""
+    if workspace == spec.workspace.target:
+        return {}
+    usual = {"HOME": spec.workspace.target, "TMPDIR": BASE_ENV["TMPDIR"]}
+    return {name: workspace for name, value in usual.items() if spec.env.get(name) == value}
 
 
 def deadline(timeout: float | str | None, wall: float | None) -> tuple[float, str]:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import cloche_native as native
 from cloche import Check, Guarantee, Launch, Seat, Spec, reachable
 from cloche_bwrap import checks, plan
-from cloche_bwrap.view import ViewRuntime, inner, proc, tmpfs
+from cloche_bwrap.view import ViewRuntime, inner, path_rules, proc, tmpfs
 from cloche_native import agent as wire
 
 ROOT = plan.Room(1 << 20, 1024)
@@ -45,7 +45,7 @@ class NamespacesRuntime(ViewRuntime):
         return Launch(
             argv=(str(reachable(Path(native.init_path()), uid)), str(wire.CONTROL_FD)),
             setup=replace(
-                setup,
+                path_rules(spec, setup),
                 ids=(spec.user, outside[0], spec.user, outside[1]),
                 flags=setup.flags | loopback,
                 mounts=(root, *map(mount, parts)),

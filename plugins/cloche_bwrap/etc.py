@@ -62,7 +62,7 @@ def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, symlinks=True, ignore=_unreadable, ignore_dangling_symlinks=True)
-    elif os.access(source, os.R_OK):
+    elif _world_readable(source):
         shutil.copyfile(source, target)
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloche import Mount, Spec, Staging
+from cloche import Mount, Spec, SpecError, Staging
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 OWN = ("proc", "dev", "sys", "tmp", "run")  # top-level names of a rootfs that the box makes itself
+MADE = ("/dev", "/proc")
 INODES_PER_MIB = 256  # an average file of 4 KiB; tmpfs otherwise allows one inode per page of RAM
 
 
@@ -107,6 +108,7 @@ def system(root: Path) -> tuple[Part, ...]:
 
 def complete(base: Iterable[Part], spec: Spec, staging: Staging) -> list[Part]:
     """Give the whole plan: ``base`` holds the system's folders, the rest is as ``spec`` says."""
+    _refuse(spec)
     room = _room(spec)
     work = spec.workspace
     if spec.network.mode == "host" and spec.rootfs is None:
@@ -122,6 +124,31 @@ def complete(base: Iterable[Part], spec: Spec, staging: Staging) -> list[Part]:
     own.sort(key=lambda part: part.target.count("/"))  # a folder before what is mounted below it
     masks = [Mask(path) for path in spec.forbidden]
     return [*base, Processes(spec.level.minimal_proc), Devices(room), Folder("/run"), *own, *masks]
+
+
+def _refuse(spec: Spec) -> None:
+    """Raise ``SpecError`` for what would look applied and not be."""
+    for mount in spec.mounts:
+        if any(below(mount.target, own) for own in MADE):
+            raise SpecError(f"mount target {mount.target}: {', '.join(MADE)} are made by the box; mount it elsewhere")
+    writable = {"/tmp": None, "/dev/shm": None, spec.workspace.target: spec.workspace.source}  # noqa: S108 - in the box
+    writable |= {mount.target: mount.source for mount in spec.mounts if not mount.read_only}
+    for path in spec.forbidden:
+        folder = max((f for f in writable if below(path, f)), key=len, default=None)
+        if folder is not None and not _shown(path, folder, writable[folder]):
+            raise SpecError(
+                f"forbidden: {path} is not there, and the guest could make it, since it may write in {folder}; "
+                "forbid what exists, or the whole folder"
+            )
+
+
+def _shown(path: str, folder: str, source: str | None) -> bool:
+    return path == folder or (source is not None and os.path.lexists(source + path[len(folder) :]))
+
+
+def below(path: str, folder: str) -> bool:
+    """Say whether ``path`` is ``folder`` or lies in it."""
+    return path == folder or path.startswith(folder + "/")
 
 
 def _room(spec: Spec) -> Room:

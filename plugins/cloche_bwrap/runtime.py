@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import cloche_native as native
-from cloche import Check, Guarantee, Kept, Launch, Partial, Seat, Spec, SpecError, Staging, reachable
+from cloche import Check, Guarantee, Kept, Launch, Partial, Seat, Spec, SpecError, Staging, Unenforced, reachable
 from cloche_bwrap import binary, checks, plan
-from cloche_bwrap.view import ViewRuntime, inner, proc, tmpfs
+from cloche_bwrap.view import ViewRuntime, inner, path_rules, proc, tmpfs
 from cloche_native import agent as wire
 
 INIT = "/.cloche"
@@ -49,8 +49,10 @@ class BwrapRuntime(ViewRuntime):
     def adjust(self, spec: Spec, features: dict[str, Kept]) -> None:
         """Say also where inodes can't be capped."""
         super().adjust(spec, features)
+        if isinstance(features.get(Guarantee.DISK), Unenforced):
+            return
         parts = plan.complete((), spec, Staging(None))
-        if Guarantee.DISK in features and any(isinstance(p, plan.Memory) and _over(p, parts) for p in parts):
+        if any(isinstance(p, plan.Memory) and _over(p, parts) for p in parts):
             features[Guarantee.DISK] = Partial("tmpfs size", "a folder that holds another mount has no cap on inodes")
 
     def launch(self, spec: Spec, setup: wire.Setup, seat: Seat | None) -> Launch:
@@ -68,7 +70,7 @@ class BwrapRuntime(ViewRuntime):
         argv += [*outer, "--ro-bind", str(reachable(Path(native.init_path()), uid)), INIT]
         return Launch(
             argv=(*argv, "--", INIT, str(wire.CONTROL_FD)),
-            setup=replace(setup, flags=setup.flags | FLAGS, mounts=tuple(within)),
+            setup=replace(path_rules(spec, setup), flags=setup.flags | FLAGS, mounts=tuple(within)),
             workspace=spec.workspace.target,
             stages=staging.stages(),
             stage_folder=staging.folder,

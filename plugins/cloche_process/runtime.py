@@ -108,7 +108,8 @@ class ProcessRuntime(AgentRuntime):
             out.append("a rootfs needs a mount namespace")
         if spec.workspace.kind == "overlay":
             out.append("an overlay workspace needs a mount namespace")
-        shown = [*system_folders(), *(m.target for m in spec.mounts)]
+        shown = [*system_folders(), *etc_files(), *(m.target for m in spec.mounts)]
+        shown += [p for p in (spec.workspace.source, spec.workspace.target) if p is not None]
         out += [
             f"{path} can't be forbidden below the allowed {folder}: Landlock only allows"
             for path in spec.forbidden
