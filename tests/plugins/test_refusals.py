@@ -20,7 +20,7 @@ def host() -> Iterator[cloche.Host]:
 
 @pytest.mark.parametrize("runtime", VIEWS)
 def test_a_folder_written_directly_is_no_bounded_disk(host: cloche.Host, runtime: str, tmp_path: Path) -> None:
-    mount = cloche.Mount(tmp_path, "/tmp/given", read_only=False)
+    mount = cloche.Mount(str(tmp_path), "/tmp/given", read_only=False)
     with pytest.raises(cloche.Unenforceable, match="may grow"):
         host.create(runtime=runtime, isolation="maximum", mounts=[mount])
     with host.create(runtime=runtime, isolation="maximum") as box:
@@ -41,7 +41,7 @@ def test_nothing_is_mounted_where_it_would_be_covered(
     host: cloche.Host, runtime: str, place: str, tmp_path: Path
 ) -> None:
     with pytest.raises(cloche.ClocheError, match="are made by the box"):
-        host.create(runtime=runtime, mounts=[cloche.Mount(tmp_path, place)])
+        host.create(runtime=runtime, mounts=[cloche.Mount(str(tmp_path), place)])
 
 
 def test_the_process_runtime_forbids_nothing_that_it_has_to_allow(host: cloche.Host) -> None:
