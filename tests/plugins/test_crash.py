@@ -55,7 +55,7 @@ def test_a_host_that_dies_leaves_nothing(tmp_path: Path, runtime: str, number: s
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout
         word = host.stdout.readline()
-        if word.startswith("unavailable"):
+        if word.startswith("unavailable") and "its own check failed" not in word:
             pytest.skip(word)
         assert word == "ready\n"
         assert any(marker in cmdline(pid) for pid in os.listdir("/proc") if pid.isdigit())

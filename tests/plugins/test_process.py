@@ -103,22 +103,23 @@ def test_a_work_folder_of_the_hosts_is_written_where_its_user_may(create: Callab
 
 @pytest.mark.parametrize("network", ["none", "host"])
 def test_neither_the_hosts_sockets_nor_its_programs_are_reached(
-    create: Callable[..., Sandbox], folder: Path, network: str
+    create: Callable[..., Sandbox], folder: Path, network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = "import socket; socket.socket(socket.AF_UNIX).connect({!r})"
     server = socket.socket(socket.AF_UNIX)
     abstract = socket.socket(socket.AF_UNIX)
     victim = subprocess.Popen(["/bin/sleep", "60"])
     try:
-        server.bind(str(folder / "socket"))
+        monkeypatch.chdir(folder)  # a path of a socket holds 107 bytes, unix(7)
+        server.bind("socket")
         (folder / "socket").chmod(0o777)  # anybody may connect
         abstract.bind("\0cloche-test-socket")
         for one in (server, abstract):
             one.listen()
         with create(mounts=[Mount(str(folder), str(folder))], network=network) as box:
-            for name in (f"{folder}/socket", "\0cloche-test-socket"):
+            for name in ("socket", "\0cloche-test-socket"):
                 subprocess.run(["python3", "-c", connect.format(name)], check=True, timeout=30)
-                assert not box.exec("python3", "-c", connect.format(name)).ok, name
+                assert not box.exec("python3", "-c", connect.format(name), cwd=str(folder)).ok, name
             acts = ("os.kill({}, 9)", "os.kill({}, 0)", "open('/proc/{}/environ')", "os.sched_setaffinity({}, [0])")
             for act in acts:
                 tried = box.exec("python3", "-c", "import os; " + act.format(victim.pid))
