@@ -5,9 +5,10 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
-from cloche import OPEN, Host, Job, Sandbox, SpecError, StateError, Unsupported, Window
+from cloche import OPEN, AsyncHost, Host, Job, Sandbox, SpecError, StateError, Unsupported, Window
 from cloche.job import signal_number
 from cloche.testing import FakeRuntime, Guest
 
@@ -231,3 +232,20 @@ def test_waiting_may_be_bounded_and_the_job_runs_on(box: Sandbox) -> None:
         job.wait(0.01)
     assert job.running
     assert box.spawn("sleep", "9", timeout=0.01).wait(5).reason == "timeout"
+
+
+def test_the_asynchronous_face_follows_too(fakes: Callable[..., object], runtime: FakeRuntime) -> None:
+    async def main() -> None:
+        async with AsyncHost(plugins=[fakes(runtime)], entry_points=False) as host, await host.create() as box:
+            job = await box.spawn("chatter", stdin=OPEN)
+            lines = job.lines()
+            await job.write("one\n")
+            assert await anext(lines) == "ONE"
+            await job.write("two")
+            await job.close_stdin()
+            assert [line async for line in lines] == ["TWO"]
+            assert (await job.wait(5)).ok
+            assert [(c.stream, c.data) async for c in job.output(2)] == [("stdout", b"E\n"), ("stderr", b"TWO")]
+            assert b"".join(c.data for c in await job.held()) == b"ONE\nTWO"
+
+    anyio.run(main)
