@@ -92,8 +92,8 @@ async def test_closing_a_reader_wakes_who_waits_and_frees_its_number() -> None:
         await closed.wait()
         os.write(other, b"!")
         await anyio.wait_readable(again)
-    for fd in (theirs, again, other):
-        os.close(fd)
+        for fd in (theirs, again, other):
+            os.close(fd)
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -113,8 +113,7 @@ async def test_what_two_writers_write_does_not_mix() -> None:
             target.close()
 
         tasks.start_soon(finish)
-        data = await reading
-    assert data == b"a" * 200_000 + b"b" * 200_000
+        assert await reading == b"a" * 200_000 + b"b" * 200_000
 
 
 async def test_writing_ends_with_an_error_once_closed_or_nobody_reads() -> None:
