@@ -15,7 +15,7 @@ class Launch:
 
     ``argv`` is a command of the host that, in the end, executes the agent inside the box as ``<agent> <fd>`` with the
     control socket open at descriptor ``cloche_native.agent.CONTROL_FD``. It runs as the box's own host user where there
-    is one, and as process 1 of new ``namespaces`` if these are given. ``dies_with_agent`` says that the kernel ends
+    is one, and as process 1 of new ``namespaces`` if these are wanted. ``dies_with_agent`` says that the kernel ends
     every process of the box when the agent ends (it is process 1 of a process-id namespace). ``cleanup`` runs in a
     worker thread once the box is gone, last first.
     """
@@ -26,6 +26,6 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[native.Stage, ...] = ()
     stage_folder: str | None = None
-    namespaces: native.Namespaces | None = None
+    namespaces: bool = False
     dies_with_agent: bool = True
     cleanup: tuple[Callable[[], object], ...] = ()

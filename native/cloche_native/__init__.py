@@ -18,7 +18,6 @@ from cloche_native import _lib
 from cloche_native.request import (
     STEP_ENTER,
     STEPS,
-    Namespaces,
     Stage,
     check_spawn,
     encode,
@@ -36,7 +35,6 @@ __all__ = [
     "RESOLVE_NO_MAGICLINKS",
     "RESOLVE_NO_SYMLINKS",
     "RESOLVE_NO_XDEV",
-    "Namespaces",
     "Sockets",
     "Stage",
     "idmap_userns",
@@ -70,6 +68,7 @@ _MACHINES = {"x86_64": _c.CLO_ARCH_X86_64, "aarch64": _c.CLO_ARCH_AARCH64}
 _INSTRUCTION_SIZE = 8  # struct sock_filter
 _INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
 _EAGAIN_TRIES = 32
+_INIT = str(Path(__file__).resolve().parent / "cloche-init")
 
 
 @cache
@@ -78,7 +77,7 @@ def init_path() -> str:
 
     Raises FileNotFoundError when the package was built without it, PermissionError when it can't be executed.
     """
-    path = str(Path(__file__).resolve().parent / "cloche-init")
+    path = _INIT
     if not os.path.exists(path):
         raise FileNotFoundError(errno.ENOENT, "cloche was installed without cloche-init; install it again", path)
     if not os.access(path, os.X_OK):
@@ -99,7 +98,7 @@ def spawn(
     new_session: bool = True,
     stages: Sequence[Stage] = (),
     stage_folder: str | None = None,
-    namespaces: Namespaces | None = None,
+    namespaces: bool = False,
 ) -> tuple[int, int]:
     """Start a program without copying this process: ``(pid, pidfd)``, once the program runs.
 
@@ -109,7 +108,10 @@ def spawn(
     (``tasks`` of version 1, ``cgroup.procs`` of version 2), the child writes itself before all else. With
     ``stages`` the program gets a mount namespace of its own with a tmpfs on ``stage_folder`` that holds them
     (needs root and Linux 5.12; FS without id mapping: OSError EINVAL). With ``namespaces`` it is process 1 of
-    new ones, that belong to ``uid``; root of the host can't own such, so then root must give a ``uid`` (OSError EPERM).
+    new ones of every kind but network (Linux 4.6). They belong to ``uid``; root of the host can't own such, so root
+    must give one (OSError EPERM). No id is mapped in them yet: the program must write its ``uid_map`` first of all, as
+    cloche-init does. It has CAP_SYS_ADMIN, CAP_SETPCAP, CAP_NET_ADMIN and CAP_DAC_OVERRIDE, worth something in these
+    namespaces only, as ambient capabilities, and must drop them.
 
     ``parent_death_signal`` comes when the calling *thread* ends (prctl(2)): spawn from one that lives as long as the
     program should. After ``uid`` was used this process writes no core file any more (credentials(7), the memory was
@@ -134,8 +136,7 @@ def spawn(
         request.gid = -1 if gid is None else gid
         request.death_signal = parent_death_signal or 0
         request.new_session = new_session
-        if namespaces is not None:
-            request.namespaces = _c.CLO_ENTER | (_c.CLO_ENTER_NETWORK if namespaces.network else 0)
+        request.namespaces = namespaces
         status = _c.clo_spawn(request)
         if status < 0:
             step = STEPS[request.step].format(request.index)

@@ -24,8 +24,6 @@ class _Lib:
     CLO_STEP_EXEC: int
     CLO_STEP_ENTER: int
     CLO_STEP_CAPABILITIES: int
-    CLO_ENTER: int
-    CLO_ENTER_NETWORK: int
     CLO_ARCH_X86_64: int
     CLO_ARCH_AARCH64: int
     CLO_STANDARD: int

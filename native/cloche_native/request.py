@@ -40,18 +40,6 @@ STEP_ENTER = 19
 
 
 @dataclass(frozen=True, slots=True)
-class Namespaces:
-    """New namespaces for a spawned program: user, mounts, processes, IPC, host name, control groups; ``network`` too.
-
-    The program is process 1 in them. Its uid and gid are not mapped yet: it must write its ``uid_map`` first of all,
-    as cloche-init does. It has CAP_SYS_ADMIN, CAP_SETPCAP, CAP_NET_ADMIN and CAP_DAC_OVERRIDE, worth something in
-    these namespaces only, as ambient capabilities, and must drop them. Linux 4.6 or later.
-    """
-
-    network: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Stage:
     """A folder or file of the host, to be mounted as ``target`` in the stage folder of a spawned program.
 

@@ -84,7 +84,8 @@ class SetupFlag(IntFlag):
     DROP = 2
     ROOT_RO = 4
     HIDE_INIT = 8
-    LOOPBACK = 16
+    NETWORK = 16
+    LOOPBACK = 32
 
 
 class MountKind(IntEnum):

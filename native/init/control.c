@@ -90,6 +90,30 @@ static int take_descriptors(struct msghdr *message, struct clo_packet *packet, i
     return count - own > CLO_PASSED_MAX ? -EBADMSG : 0;
 }
 
+int clo_forward(int socket, const struct clo_packet *packet)
+{
+    struct iovec parts[2] = {{(void *)&packet->head, sizeof packet->head}, {(void *)packet->body, packet->size}};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE((CLO_PASSED_MAX + 1) * sizeof(int))];
+    } extra = {0};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = packet->memfd < 0 ? 2 : 1};
+    int fds[CLO_PASSED_MAX + 1], count = 0;
+
+    if (packet->memfd >= 0)
+        fds[count++] = packet->memfd;
+    for (int i = 0; i < packet->count; i++)
+        fds[count++] = packet->fds[i];
+    if (count) {
+        extra.header = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN((size_t)count * sizeof *fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&extra.header), fds, (size_t)count * sizeof *fds);
+        message.msg_control = &extra;
+        message.msg_controllen = CMSG_SPACE((size_t)count * sizeof *fds);
+    }
+    return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
 int clo_receive(int control, char *buffer, struct clo_packet *packet)
 {
     struct iovec parts[2] = {{&packet->head, sizeof packet->head}, {buffer, CLO_WIRE_INLINE}};
@@ -99,23 +123,21 @@ int clo_receive(int control, char *buffer, struct clo_packet *packet)
     } extra;
     struct msghdr message = {
         .msg_iov = parts, .msg_iovlen = 2, .msg_control = &extra, .msg_controllen = sizeof extra.space};
-    int body = -1, error;
+    int error;
     ssize_t got;
 
-    *packet = (struct clo_packet){.body = buffer};
+    *packet = (struct clo_packet){.body = buffer, .memfd = -1};
     while ((got = recvmsg(control, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
         ;
     if (got <= 0)
         return got ? -errno : 0;
-    error = take_descriptors(&message, packet, &body);
+    error = take_descriptors(&message, packet, &packet->memfd);
     packet->lost = message.msg_flags & MSG_CTRUNC;
     if ((size_t)got < sizeof packet->head || message.msg_flags & MSG_TRUNC || packet->head.flags & ~CLO_HEAD_MEMFD)
         error = -EBADMSG;
     packet->size = (size_t)got - sizeof packet->head;
     if (!error && packet->head.flags & CLO_HEAD_MEMFD && !packet->lost)
-        error = packet->size ? -EBADMSG : map_body(body, packet);
-    if (body >= 0)
-        close(body);
+        error = packet->size ? -EBADMSG : map_body(packet->memfd, packet);
     if (error)
         clo_packet_free(packet);
     return error ? error : 1;
@@ -127,6 +149,9 @@ void clo_packet_free(struct clo_packet *packet)
         close(packet->fds[i]);
     if (packet->map)
         munmap(packet->map, packet->size);
+    if (packet->memfd >= 0)
+        close(packet->memfd);
     packet->count = 0;
     packet->map = NULL;
+    packet->memfd = -1;
 }

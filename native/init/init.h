@@ -43,6 +43,7 @@ struct clo_packet {
     int count;
     bool lost; /* descriptors did not fit under this process's limit */
     void *map; /* the body's memfd, mapped */
+    int memfd; /* that, or -1 */
 };
 
 /* main.c */
@@ -57,6 +58,8 @@ int clo_send(int control, enum clo_msg type, uint32_t id, const void *body, size
 int clo_send_refused(int control, uint32_t id, int error, enum clo_stage stage);
 /* 1 with a packet, which clo_packet_free must be given; 0 when the host has hung up; -errno. */
 int clo_receive(int control, char *buffer, struct clo_packet *packet);
+/* Sends a received packet on, with its descriptors; -errno. */
+int clo_forward(int socket, const struct clo_packet *packet);
 void clo_packet_free(struct clo_packet *packet);
 
 /* setup.c */
@@ -65,17 +68,17 @@ int clo_setup(struct clo_box *box, struct clo_failure *failure);
 int clo_settle(const struct clo_box *box, struct clo_failure *failure);
 
 /* mounts.c */
-/* *proc: a /proc to watch the box by, if the box's own is not fit for it; else left as it is. */
-int clo_mount_all(const struct clo_setup *setup, int *proc, struct clo_failure *failure);
-int clo_make_read_only(const char *path);
 struct clo_parts;
+int clo_mount_all(const struct clo_setup *setup, struct clo_parts *parts, struct clo_failure *failure);
+int clo_make_read_only(const char *path);
 int clo_copy_nodes(const struct clo_mount_asked *asked, int *nodes, struct clo_failure *failure);
 int clo_detach(const char *path);
 
 /* root.c: mounts as descriptors, and parts of the host's that a new root is made of. Each -1 with errno. */
 enum { CLO_PARTS_MAX = 512, CLO_NODES = 6 };
 struct clo_parts {
-    bool own_root;
+    bool own_root;  /* / is a tmpfs of our own */
+    bool old_root;  /* the host's is still mounted over it */
     int list[CLO_PARTS_MAX]; /* of the binds and /proc mounts, in the order they are asked for */
     size_t count, next;
     int nodes[CLO_NODES];
@@ -86,12 +89,17 @@ int clo_copy_mount(int folder, const char *path, uint64_t attributes, bool recur
 int clo_attach(int mount, int folder, const char *target); /* closes the mount's descriptor */
 int clo_make_target(const char *path, bool folder);        /* with the folders above it, unless it is there */
 bool clo_has_root(const struct clo_setup *setup);
-int clo_drop_old_root(struct clo_failure *failure);
 int clo_enter_root(const struct clo_setup *setup, struct clo_parts *parts, struct clo_failure *failure);
+int clo_seal_root(struct clo_parts *parts, struct clo_failure *failure);
 
 /* namespaces.c: what new namespaces lack. */
 int clo_map_ids(const struct clo_setup *setup, struct clo_failure *failure);
-int clo_loopback_up(struct clo_failure *failure);
+struct clo_network {
+    pid_t helper;
+    int pidfd, error;
+};
+int clo_start_network(const struct clo_setup *setup, struct clo_network *network, struct clo_failure *failure);
+int clo_enter_network(const struct clo_setup *setup, struct clo_network *network, struct clo_failure *failure);
 
 /* landlock.c: the ruleset's descriptor, -1 when none is asked for, or -2 with the failure filled in. */
 int clo_landlock_ruleset(const struct clo_setup *setup, struct clo_failure *failure);
@@ -136,9 +144,10 @@ struct clo_job {
     uint32_t id, nproc; /* nproc: RLIMIT_NPROC, when limited */
     struct clo_exec exec;
     struct clo_packet *packet; /* holds what exec points into, and the passed descriptors */
-    int orders;                /* pipe of struct clo_order from cloche-init; its end means that cloche-init is gone */
+    int orders;                /* struct clo_order from cloche-init; its end means that cloche-init is gone */
 };
-_Noreturn void clo_shepherd(const struct clo_box *box, struct clo_tree *tree, const struct clo_job *job);
+/* `orders` is a socket: first a clo_order EXEC with id and nproc, then the request, then other orders. */
+_Noreturn void clo_shepherd(const struct clo_box *box, struct clo_tree *tree, int orders, char *buffer);
 
 /* program.c */
 struct clo_start {

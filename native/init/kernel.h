@@ -33,6 +33,10 @@
 #define SYS_landlock_restrict_self 446
 #endif
 
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x1000
+#endif
+
 /* Names of our own: some of these are in <sys/mount.h>, some in <linux/mount.h>, and the two cannot be mixed. */
 enum {
     CLO_OPEN_TREE_CLONE = 1,

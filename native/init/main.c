@@ -47,6 +47,15 @@ int clo_own_descriptors(int socket)
     return 0;
 }
 
+/* Guests can read the command line, and need not know where on the host this program lies. */
+static void forget_path(int argc, char **argv)
+{
+    const size_t size = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) - argv[0]); /* they follow one another */
+
+    memset(argv[0], 0, size);
+    strncpy(argv[0], "cloche-init", size);
+}
+
 int main(int argc, char **argv)
 {
     static const char usage[] = "usage: cloche-init [CONTROL-FD] | cloche-init --janitor FD\n";
@@ -54,7 +63,9 @@ int main(int argc, char **argv)
 
     if (argc == 3 && strcmp(argv[1], "--janitor") == 0 && clo_number(argv[2], &fd))
         return clo_janitor(fd);
-    if (argc == 1 || (argc == 2 && clo_number(argv[1], &fd)))
+    if (argc == 1 || (argc == 2 && clo_number(argv[1], &fd))) {
+        forget_path(argc, argv);
         return clo_serve(fd);
+    }
     return write(STDERR_FILENO, usage, sizeof usage - 1) < 0 ? 1 : 2;
 }

@@ -278,20 +278,15 @@ static int mount_one(const struct clo_mount_asked *asked, struct clo_parts *part
     }
 }
 
-int clo_mount_all(const struct clo_setup *setup, int *proc, struct clo_failure *failure)
+int clo_mount_all(const struct clo_setup *setup, struct clo_parts *parts, struct clo_failure *failure)
 {
-    static struct clo_parts parts = {.proc = -1};
     struct clo_mount_asked asked;
     size_t at = 0;
 
-    if (clo_has_root(setup) && clo_enter_root(setup, &parts, failure))
+    if (clo_has_root(setup) && clo_enter_root(setup, parts, failure))
         return -1;
     while (clo_next_mount(setup, &at, &asked))
-        if (mount_one(&asked, &parts, failure))
+        if (mount_one(&asked, parts, failure))
             return -1;
-    if (parts.own_root && clo_make_read_only("/"))
-        return clo_fail(failure, errno, "root: read-only");
-    if (parts.proc >= 0)
-        *proc = parts.proc;
     return 0;
 }

@@ -2,8 +2,12 @@
  *
  * Theory. Whatever comes from the host is taken hold of first, while its root is still ours: a detached copy of each
  * folder, of the device nodes, and a /proc, which the kernel gives a user namespace only as long as another one is in
- * sight. Then a tmpfs becomes the root and the host's is detached, in one step and for good. Only then are the parts
- * attached. So no path, and no symbolic link in a folder that a guest wrote earlier, can lead back to the host.
+ * sight. Then a tmpfs becomes the root, and the parts are attached.
+ *
+ * The host's root is detached for good before any path is followed through something of the host's, so that no symbolic
+ * link in a folder that a guest wrote earlier can lead back to it. Where there is no such path it is detached last:
+ * unmounting waits for every CPU to pass a quiescent state (RCU), and would wait for the helper that makes the network
+ * namespace (namespaces.c).
  *
  * Each copy is made private: it would else follow what is mounted and unmounted below its original.
  *
@@ -137,7 +141,7 @@ static int take_part(const struct clo_mount_asked *asked, struct clo_parts *part
     return 0;
 }
 
-/* The old root is stacked on the new one, and unmounted by the name they share: pivot_root(2). */
+/* The old root is then stacked on the new one: pivot_root(2). */
 static int change_root(const char *options, struct clo_failure *failure)
 {
     int root = clo_new_mount("tmpfs", options, CLO_MOUNT_ATTR_NOSUID | CLO_MOUNT_ATTR_NODEV);
@@ -150,9 +154,13 @@ static int change_root(const char *options, struct clo_failure *failure)
     return close(root);
 }
 
-int clo_drop_old_root(struct clo_failure *failure)
+/* The working folder is the new root, whose name the two share; the upper one is meant: umount2(2). */
+static int detach_old_root(struct clo_parts *parts, struct clo_failure *failure)
 {
-    return umount2(".", MNT_DETACH) ? clo_fail(failure, errno, "root: the old one") : 0;
+    if (umount2(".", MNT_DETACH))
+        return clo_fail(failure, errno, "root: detach the old one");
+    parts->old_root = false;
+    return 0;
 }
 
 bool clo_has_root(const struct clo_setup *setup)
@@ -163,17 +171,48 @@ bool clo_has_root(const struct clo_setup *setup)
     return clo_next_mount(setup, &at, &first) && first.kind == CLO_MOUNT_ROOT;
 }
 
+static bool is_in(const char *path, const char *folder)
+{
+    const size_t size = strlen(folder);
+
+    return strncmp(path, folder, size) == 0 && (!path[size] || path[size] == '/');
+}
+
+/* Whether the way to this target leads through something that we did not make. */
+static bool leads_through_host(const struct clo_setup *setup, const char *target)
+{
+    struct clo_mount_asked before;
+    size_t at = 0;
+
+    while (clo_next_mount(setup, &at, &before) && before.target != target)
+        if ((before.kind == CLO_MOUNT_BIND || before.kind == CLO_MOUNT_SYMLINK) && is_in(target, before.target))
+            return true;
+    return false;
+}
+
 int clo_enter_root(const struct clo_setup *setup, struct clo_parts *parts, struct clo_failure *failure)
 {
     struct clo_mount_asked first, asked;
+    bool at_once = false;
     size_t at = 0;
 
     clo_next_mount(setup, &at, &first);
-    while (clo_next_mount(setup, &at, &asked))
+    while (clo_next_mount(setup, &at, &asked)) {
+        at_once |= leads_through_host(setup, asked.target);
         if (take_part(&asked, parts, failure))
             return -1;
+    }
     if (change_root(first.data, failure))
         return -1;
-    parts->own_root = true;
+    parts->own_root = parts->old_root = true;
+    return at_once ? detach_old_root(parts, failure) : 0;
+}
+
+int clo_seal_root(struct clo_parts *parts, struct clo_failure *failure)
+{
+    if (parts->old_root && detach_old_root(parts, failure))
+        return -1;
+    if (parts->own_root && clo_make_read_only("/"))
+        return clo_fail(failure, errno, "root: read-only");
     return 0;
 }

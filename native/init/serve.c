@@ -2,8 +2,8 @@
  *
  * Theory of operation
  *
- * Three kinds of process. *cloche-init* holds the control socket and does what the host asks. For every exec it forks
- * a *shepherd*, which starts the *program*, is the subreaper of whatever that leaves behind, and ends when the tree
+ * Three kinds of process. *cloche-init* holds the control socket and does what the host asks. Every exec has a
+ * *shepherd*, forked beforehand (hire.c), which starts the *program*, is the subreaper of whatever that leaves behind, and ends when the tree
  * below it is empty. So a daemon that forks twice and calls setsid is still known to belong to its exec.
  *
  * The shepherd itself sends STARTED, REFUSED and EXITED: the socket keeps packets whole, so two writers do no harm,
@@ -17,14 +17,14 @@
  * their descriptors (closed before the program starts), signal them when Landlock scopes signals, or kill PID 1 (the
  * kernel drops signals from inside that PID 1 does not handle, and it handles none).
  *
- * cloche-init never waits for a shepherd: orders go by a pipe, whose end tells the shepherd that cloche-init is gone.
+ * cloche-init never waits for a shepherd: orders go by a socket, whose end tells the shepherd that cloche-init is gone.
  * A shepherd that has not killed its tree within two seconds of being told so is itself killed. What falls to
  * cloche-init then, strays, it kills itself; so whatever is its direct child and no shepherd is killed on sight.
  *
  * Whatever is not understood, also half a packet, ends everything: the host is trusted, so it means that the two
  * sides are not of one version. */
 
-#include "init.h"
+#include "server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,29 +35,13 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { KILL_PATIENCE_MS = 2000, STRAY_MS = 3, OOM_SCORE = 500 };
-
-struct exec {
-    struct exec *next;
-    uint32_t id;
-    pid_t shepherd;
-    int orders;
-    int64_t deadline; /* when to kill the shepherd, monotonic milliseconds; 0: never */
-    bool lost;        /* the shepherd is dead, and not because its work was done */
-};
-
-struct server {
-    struct clo_box box;
-    struct clo_tree tree;
-    struct exec *execs;
-    bool strays; /* a shepherd was lost: what it left is being killed */
-    char buffer[CLO_WIRE_INLINE];
-};
+enum { KILL_PATIENCE_MS = 2000, STRAY_MS = 3, RETRY_NS = 1000000, QUIET_MS = 2 };
 
 static struct exec *find_exec(const struct server *server, uint32_t id)
 {
@@ -84,19 +68,6 @@ static struct exec *find_shepherd(const struct server *server, pid_t pid)
     return exec;
 }
 
-static void remove_exec(struct server *server, const struct exec *gone)
-{
-    struct exec **at = &server->execs;
-
-    while (*at && *at != gone)
-        at = &(*at)->next;
-    if (!*at)
-        return;
-    *at = gone->next;
-    close(gone->orders);
-    free((void *)gone);
-}
-
 static enum clo_verdict judge_strays(const void *whose, pid_t pid)
 {
     return find_shepherd(whose, pid) ? CLO_SKIP : CLO_TAKE;
@@ -110,6 +81,11 @@ static enum clo_verdict judge_guests(const void *whose, pid_t pid)
 /* Kills everything; comes back when there is no child left. As PID 1 one call reaches all at the same instant. */
 static void kill_all(struct server *server)
 {
+    const struct timespec retry = {.tv_nsec = RETRY_NS};
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
     clo_tree_start(&server->tree, server->box.proc, NULL, NULL);
     for (;;) {
         while (waitpid(-1, NULL, WNOHANG) > 0)
@@ -120,7 +96,7 @@ static void kill_all(struct server *server)
             kill(-1, SIGKILL);
         else if (!clo_tree_kill(&server->tree))
             clo_kill_by_number();
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        sigtimedwait(&child, NULL, &retry);
     }
 }
 
@@ -143,8 +119,8 @@ static void order(const struct exec *exec, uint32_t type, uint32_t a, uint32_t b
 {
     const struct clo_order text = {type, a, b};
 
-    /* A full pipe means a shepherd that no longer works; a broken one, that it is gone, which is seen elsewhere. */
-    if (write(exec->orders, &text, sizeof text) < 0 && errno == EAGAIN)
+    /* A full socket means a shepherd that no longer works; a broken one, that it is gone, which is seen elsewhere. */
+    if (send(exec->orders, &text, sizeof text, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EAGAIN)
         kill(exec->shepherd, SIGKILL);
 }
 
@@ -157,61 +133,22 @@ static void kill_exec(struct exec *exec)
         exec->deadline = clo_now_ms() + KILL_PATIENCE_MS;
 }
 
-/* In the fork: becomes the shepherd. */
-static _Noreturn void become_shepherd(struct server *server, const struct clo_job *job, int orders)
+static int start_exec(struct server *server, const struct clo_packet *packet)
 {
-    close(orders);
-    for (struct exec *exec = server->execs; exec; exec = exec->next)
-        close(exec->orders);
-    clo_shepherd(&server->box, &server->tree, job);
-}
-
-static int fork_shepherd(struct server *server, struct exec *exec, struct clo_job *job)
-{
-    const uint32_t own = 2; /* cloche-init and this shepherd */
-    int pipes[2];
-
-    if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK))
-        return -errno;
-    job->orders = pipes[0];
-    job->nproc = server->box.setup.pids > UINT32_MAX - own ? UINT32_MAX : server->box.setup.pids + own;
-    for (const struct exec *other = server->execs; other && job->nproc < UINT32_MAX; other = other->next)
-        job->nproc += !other->lost;
-    exec->orders = pipes[1];
-    exec->shepherd = fork();
-    if (exec->shepherd == 0)
-        become_shepherd(server, job, pipes[1]);
-    close(pipes[0]);
-    if (exec->shepherd > 0)
-        return 0;
-    close(pipes[1]);
-    return -errno;
-}
-
-static int start_exec(struct server *server, struct clo_packet *packet)
-{
-    const uint32_t id = packet->head.id;
-    struct clo_job job = {.id = id, .packet = packet};
-    struct exec *exec;
+    const uint32_t id = packet->head.id, passed = CLO_EXEC_STDIN | CLO_EXEC_STDOUT | CLO_EXEC_STDERR;
+    struct clo_exec exec;
+    enum clo_stage stage;
     int error;
 
     if (packet->lost)
         return clo_send_refused(server->box.control, id, EMFILE, CLO_STAGE_REQUEST);
-    if (!id || find_exec(server, id) || clo_parse_exec(packet->body, packet->size, &job.exec))
+    if (!id || find_exec(server, id) || clo_parse_exec(packet->body, packet->size, &exec))
         return -EBADMSG;
-    if (packet->count != __builtin_popcount(job.exec.flags & (CLO_EXEC_STDIN | CLO_EXEC_STDOUT | CLO_EXEC_STDERR)))
+    if (packet->count != __builtin_popcount(exec.flags & passed))
         return -EBADMSG;
-    exec = malloc(sizeof *exec);
-    if (!exec)
-        return clo_send_refused(server->box.control, id, ENOMEM, CLO_STAGE_FORK);
-    *exec = (struct exec){.id = id, .next = server->execs};
-    error = fork_shepherd(server, exec, &job);
-    if (error) {
-        free(exec);
-        return clo_send_refused(server->box.control, id, -error, CLO_STAGE_FORK);
-    }
-    server->execs = exec;
-    return 0;
+    server->vacant = true;
+    error = clo_hand_over(server, packet, &stage);
+    return error ? clo_send_refused(server->box.control, id, -error, stage) : 0;
 }
 
 /* ---- orders about execs; an id that is not there has ended while the packet was on its way ---- */
@@ -243,7 +180,7 @@ static int order_resize(struct server *server, const struct clo_packet *packet)
 static int order_kill(struct server *server, uint32_t id)
 {
     for (struct exec *exec = server->execs; exec; exec = exec->next)
-        if (!id || exec->id == id)
+        if (exec->id && (!id || exec->id == id))
             kill_exec(exec);
     return 0;
 }
@@ -303,11 +240,12 @@ static void reap(struct server *server)
         if (WIFSTOPPED(status)) {
             kill(pid, SIGKILL);
         } else if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-            remove_exec(server, exec);
+            clo_dismiss(server, exec);
         } else {
             exec->lost = true;
             exec->shepherd = -1;
             exec->deadline = 0;
+            clo_distrust_idle(server);
             if (!server->strays)
                 clo_tree_start(&server->tree, server->box.proc, judge_strays, server);
             server->strays = true;
@@ -330,8 +268,9 @@ static void kill_strays(struct server *server)
         next = exec->next;
         if (!exec->lost)
             continue;
-        clo_send(server->box.control, CLO_MSG_EXITED, exec->id, &result, sizeof result, -1);
-        remove_exec(server, exec);
+        if (exec->id)
+            clo_send(server->box.control, CLO_MSG_EXITED, exec->id, &result, sizeof result, -1);
+        clo_dismiss(server, exec);
     }
 }
 
@@ -366,10 +305,17 @@ static int serve(struct server *server)
     struct clo_packet packet;
 
     for (;;) {
-        int result = 0;
-        if (poll(polls, 2, check_deadlines(server)) < 0 || server->tree.blind) {
+        int result = 0, patience = check_deadlines(server), events;
+        if (server->vacant && (patience < 0 || patience > QUIET_MS))
+            patience = QUIET_MS;
+        events = poll(polls, 2, patience);
+        if (events < 0 || server->tree.blind) {
             clo_fail(&failure, EMFILE, "limits: a guest has set those of cloche-init");
             return fail(server, &failure);
+        }
+        if (!events && server->vacant) {
+            server->vacant = false;
+            (void)clo_hire(server); /* if it can't be done now, it is tried when there is work */
         }
         if (polls[1].revents)
             reap(server);
@@ -398,20 +344,6 @@ static int serve(struct server *server)
 }
 
 /* ---- start ---- */
-
-/* Under memory pressure guests are to go before what else runs on the host. It is done here, for all to inherit,
- * because once not dumpable this process may not write its own file. Best effort: there may be no /proc yet. */
-static void raise_oom_score(void)
-{
-    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-    char text[16] = {0};
-
-    if (fd < 0)
-        return;
-    if (read(fd, text, sizeof text - 1) > 0 && atoi(text) < OOM_SCORE)
-        dprintf(fd, "%d", OOM_SCORE);
-    close(fd);
-}
 
 /* All signals are blocked and none is ignored, so that programs start clean whatever the launcher had. */
 static int own_signals(void)
@@ -463,7 +395,6 @@ int clo_serve(int control)
     static struct server server; /* large and all zero: it costs neither file nor memory until used */
     struct clo_failure failure = {0};
 
-    raise_oom_score();
     if (clo_own_descriptors(control))
         return 1;
     server.box = (struct clo_box){
@@ -476,5 +407,6 @@ int clo_serve(int control)
     if (take_setup(&server, &failure) || clo_setup(&server.box, &failure) || ready(&server, &failure)
         || clo_settle(&server.box, &failure))
         return fail(&server, &failure);
+    (void)clo_hire(&server); /* while the host takes note; if it can't be done now, it is tried when there is work */
     return serve(&server);
 }

@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -19,6 +20,8 @@ struct filter_program {
     unsigned short length;
     const void *code;
 };
+
+enum { OOM_SCORE = 500 };
 
 int clo_fail(struct clo_failure *failure, int error, const char *format, ...)
 {
@@ -78,8 +81,34 @@ static int open_own(struct clo_box *box, struct clo_failure *failure)
     return 0;
 }
 
-/* Empties all five capability sets. The bounding set takes CAP_SETPCAP to empty; without that right it can stay: no
- * capability is held, and no_new_privs, set before, keeps every execve from giving one (capabilities(7)). */
+/* Under memory pressure guests are to go before what else runs on the host. It is done here, for all to inherit,
+ * because once not dumpable this process may not write its own file. Best effort: the box's /proc may not have it. */
+static void raise_oom_score(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    char text[16] = {0};
+
+    if (fd < 0)
+        return;
+    if (read(fd, text, sizeof text - 1) > 0 && atoi(text) < OOM_SCORE)
+        dprintf(fd, "%d", OOM_SCORE);
+    close(fd);
+}
+
+/* The bounding set takes CAP_SETPCAP to empty; without that right it can stay: no capability is held in the end, and
+ * no_new_privs, set before, keeps every execve from giving one (capabilities(7)). */
+static int empty_bounding_set(struct clo_failure *failure)
+{
+    int cap = 0;
+
+    while (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
+        cap++;
+    if (errno != EPERM && (errno != EINVAL || !cap)) /* EINVAL: past the last one */
+        return clo_fail(failure, errno, "drop: capability %d of the bounding set", cap);
+    return 0;
+}
+
+/* Empties the four other sets. */
 static int drop_capabilities(struct clo_failure *failure)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -87,9 +116,6 @@ static int drop_capabilities(struct clo_failure *failure)
 
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
         return clo_fail(failure, errno, "drop: ambient set");
-    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-        if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EPERM)
-            return clo_fail(failure, errno, "drop: capability %d of the bounding set", cap);
     return syscall(SYS_capset, &head, none) ? clo_fail(failure, errno, "drop: capset") : 0;
 }
 
@@ -99,42 +125,49 @@ static int hide_init(struct clo_failure *failure)
     return clo_detach("/.cloche") ? clo_fail(failure, errno, "hide-init: /.cloche") : 0;
 }
 
+/* The network comes first and last: a helper makes it meanwhile. What follows the last mount could wait for it to be
+ * entered, but need not. */
 int clo_setup(struct clo_box *box, struct clo_failure *failure)
 {
+    static struct clo_parts parts = {.proc = -1};
     const struct clo_setup *setup = &box->setup;
+    struct clo_network network = {0};
 
-    if (clo_map_ids(setup, failure))
-        return -1;
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) /* not before: the maps would be files of root */
-        return clo_fail(failure, errno, "start: not dumpable");
-    if (become_reaper(setup->flags, failure) || set_hostname(setup->hostname, failure))
+    if (clo_start_network(setup, &network, failure) || clo_map_ids(setup, failure)
+        || become_reaper(setup->flags, failure) || set_hostname(setup->hostname, failure))
         return -1;
     if (!clo_has_root(setup)) /* else /proc is still the host's */
         open_proc(box);       /* tried again later when there is none yet */
-    if (clo_mount_all(setup, &box->proc, failure))
+    if (clo_mount_all(setup, &parts, failure))
         return -1;
+    if (parts.proc >= 0)
+        box->proc = parts.proc;
     if (setup->flags & CLO_SETUP_HIDE_INIT && hide_init(failure))
         return -1;
     if (setup->flags & CLO_SETUP_ROOT_RO && clo_make_read_only("/"))
         return clo_fail(failure, errno, "root-ro: /");
     if (open_own(box, failure))
         return -1;
-    if (setup->flags & CLO_SETUP_LOOPBACK && clo_loopback_up(failure))
-        return -1;
+    raise_oom_score();
     box->ruleset = clo_landlock_ruleset(setup, failure);
-    return box->ruleset == -2 ? -1 : 0;
+    if (box->ruleset == -2 || (setup->flags & CLO_SETUP_DROP && empty_bounding_set(failure)))
+        return -1;
+    if (clo_enter_network(setup, &network, failure) || clo_seal_root(&parts, failure))
+        return -1;
+    /* Not before: the maps would have been files of root, and the helper's namespace closed to us. */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+        return clo_fail(failure, errno, "start: not dumpable");
+    return 0;
 }
 
-/* The rest of the setup, which the host does not wait for: it is dear (an unmount waits for other processors, a filter
- * is judged by the kernel for every call there is), and nothing of the guest runs before it is done, or if it fails. The
- * filter is on cloche-init itself, so every program has it from its start, and no exec pays for it. */
+/* The rest of the setup, which the host does not wait for: it is dear (a filter is judged by the kernel for every call
+ * there is), and nothing of the guest runs before it is done, or if it fails. The filter is on cloche-init itself, so
+ * every program has it from its start, and no exec pays for it. */
 int clo_settle(const struct clo_box *box, struct clo_failure *failure)
 {
     const struct clo_view affinity = box->setup.affinity, filter = box->setup.seccomp;
     const struct filter_program program = {(unsigned short)(filter.size / CLO_FILTER_STEP), filter.data};
 
-    if (clo_has_root(&box->setup) && clo_drop_old_root(failure))
-        return -1;
     if (box->setup.flags & CLO_SETUP_DROP && drop_capabilities(failure))
         return -1;
     if (affinity.size && syscall(SYS_sched_setaffinity, 0, affinity.size, (const void *)affinity.data) < 0)

@@ -254,18 +254,41 @@ static void let_go(const struct shepherd *shepherd, struct clo_start *start, int
     free(start->env);
 }
 
-_Noreturn void clo_shepherd(const struct clo_box *box, struct clo_tree *tree, const struct clo_job *job)
+/* Waits for work. Without any, when cloche-init is gone, there is nothing to leave behind. */
+static void take_job(struct clo_job *job, struct clo_packet *packet, char *buffer)
 {
-    struct shepherd shepherd = {.box = box, .job = job, .tree = tree, .terminal = -1, .sink = -1};
-    struct clo_start start = {.box = box, .job = job, .argv = point(&job->exec.argv), .env = point(&job->exec.env)};
-    struct sigaction quiet = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
-    int master = -1, error;
+    struct clo_order order;
 
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) || sigaction(SIGCHLD, &quiet, NULL))
-        refuse(&shepherd, errno, CLO_STAGE_FORK);
+    if (read(job->orders, &order, sizeof order) != (ssize_t)sizeof order || order.type != CLO_MSG_EXEC)
+        _exit(0);
+    job->id = order.a;
+    job->nproc = order.b;
+    if (clo_receive(job->orders, buffer, packet) <= 0)
+        _exit(1);
+    job->packet = packet;
+}
+
+_Noreturn void clo_shepherd(const struct clo_box *box, struct clo_tree *tree, int orders, char *buffer)
+{
+    struct clo_packet packet;
+    struct clo_job job = {.orders = orders};
+    struct shepherd shepherd = {.box = box, .job = &job, .tree = tree, .terminal = -1, .sink = -1};
+    struct clo_start start = {.box = box, .job = &job};
+    const struct sigaction quiet = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
+    int master = -1, error = prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) || sigaction(SIGCHLD, &quiet, NULL) ? errno : 0;
+
+    take_job(&job, &packet, buffer);
+    if (error)
+        refuse(&shepherd, error, CLO_STAGE_FORK);
+    if (packet.lost)
+        refuse(&shepherd, EMFILE, CLO_STAGE_REQUEST);
+    if (clo_parse_exec(packet.body, packet.size, &job.exec)) /* cloche-init has looked at it: it can't be */
+        _exit(1);
+    start.argv = point(&job.exec.argv);
+    start.env = point(&job.exec.env);
     if (!start.argv || !start.env)
         refuse(&shepherd, ENOMEM, CLO_STAGE_REQUEST);
-    start.terminal = job->exec.flags & CLO_EXEC_PTY;
+    start.terminal = job.exec.flags & CLO_EXEC_PTY;
     if (start.terminal) {
         master = open_terminal(&shepherd, &start.stdio[0]);
         if (master < 0)
@@ -277,7 +300,7 @@ _Noreturn void clo_shepherd(const struct clo_box *box, struct clo_tree *tree, co
     shepherd.main = clo_start_program(&start);
     if (start.error)
         refuse(&shepherd, start.error, start.stage);
-    clo_send(box->control, CLO_MSG_STARTED, job->id, &(uint32_t){(uint32_t)shepherd.main}, sizeof(uint32_t), master);
+    clo_send(box->control, CLO_MSG_STARTED, job.id, &(uint32_t){(uint32_t)shepherd.main}, sizeof(uint32_t), master);
     let_go(&shepherd, &start, master);
     tend(&shepherd);
 }

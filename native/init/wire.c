@@ -172,7 +172,8 @@ static int read_setup_record(const struct record *record, struct clo_setup *setu
     switch (record->tag) {
     case CLO_TAG_FLAGS:
         return read_bits(record,
-                         CLO_SETUP_REAPER | CLO_SETUP_DROP | CLO_SETUP_ROOT_RO | CLO_SETUP_HIDE_INIT | CLO_SETUP_LOOPBACK,
+                         CLO_SETUP_REAPER | CLO_SETUP_DROP | CLO_SETUP_ROOT_RO | CLO_SETUP_HIDE_INIT | CLO_SETUP_NETWORK
+                             | CLO_SETUP_LOOPBACK,
                          seen, &setup->flags);
     case CLO_TAG_HOSTNAME:
         return is_text(record->data, record->size, CLO_HOSTNAME_MAX) ? read_view(record, &setup->hostname) : -EBADMSG;

@@ -62,7 +62,8 @@ enum clo_setup_flag {
     CLO_SETUP_DROP = 2,     /* drop every capability, the bounding set too, after the mounts */
     CLO_SETUP_ROOT_RO = 4,  /* remount / read-only after the mounts */
     CLO_SETUP_HIDE_INIT = 8, /* detach the mount /.cloche that this program was started from */
-    CLO_SETUP_LOOPBACK = 16  /* bring up lo */
+    CLO_SETUP_NETWORK = 16,  /* enter a new network namespace */
+    CLO_SETUP_LOOPBACK = 32  /* bring up lo, there */
 };
 
 /* Mounts that the launcher cannot make. All are nosuid,nodev unless said. */
@@ -109,7 +110,6 @@ enum clo_step {
     CLO_STEP_EXEC = 18, CLO_STEP_ENTER = 19, CLO_STEP_CAPABILITIES = 20
 };
 
-enum clo_enter { CLO_ENTER = 1, CLO_ENTER_NETWORK = 2 };
 
 struct clo_stage_mount {
     const char *source;  /* absolute path of a folder or file */
@@ -130,7 +130,7 @@ struct clo_spawn {
     int32_t death_signal;     /* 0: none */
     int64_t uid, gid;         /* both, or both -1: kept */
     uint32_t new_session;
-    uint32_t namespaces;      /* clo_enter; 0: stays in the caller's */
+    uint32_t namespaces;      /* new ones of every kind but network */
     int32_t pid, pidfd, step, index; /* out */
 };
 

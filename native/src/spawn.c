@@ -160,7 +160,6 @@ static int check(const struct clo_spawn *spawn) {
     }
     if ((spawn->uid < 0) != (spawn->gid < 0) || spawn->uid == 0 || spawn->gid == 0) return -EINVAL;
     if (spawn->uid >= UINT32_MAX || spawn->gid >= UINT32_MAX) return -EINVAL;
-    if (spawn->namespaces & ~(uint32_t)(CLO_ENTER | CLO_ENTER_NETWORK)) return -EINVAL;
     /* Root of the host would be the namespace's owner, and the only uid that could be mapped into it. */
     if (spawn->namespaces && spawn->uid < 0 && !geteuid()) return -EPERM;
     return spawn->n_stages && !spawn->stage_folder ? -EINVAL : 0;

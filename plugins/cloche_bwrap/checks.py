@@ -28,23 +28,21 @@ MASKED_PROC = "in Docker: --security-opt systempaths=unconfined (its masked /pro
 
 
 def entering() -> list[Check]:
-    """Give the rows of entering namespaces directly; the first that fails explains the ones that would follow."""
-    rows: list[Check] = []
-    for name, network in (("user namespaces", False), ("own network", True)):
-        if error := _enter(native.Namespaces(network=network)):
-            return [*rows, _blocked(name, Path(native.init_path()), error)]
-        rows.append(Check(name, "an unprivileged user can make one", ok=True))
-    return rows
+    """Give the row of entering namespaces directly."""
+    error = _enter()
+    if error:
+        return [_blocked("user namespaces", Path(native.init_path()), error)]
+    return [Check("user namespaces", "an unprivileged user can make one", ok=True)]
 
 
-def _enter(namespaces: native.Namespaces) -> str:
-    """Give ``""`` if the agent can be started in ``namespaces``, where it ends for want of a host, else the error."""
+def _enter() -> str:
+    """Give ``""`` if the agent can be started in new namespaces, where it ends for want of a host, else the error."""
     user = NOBODY if os.geteuid() == 0 else None
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         program = str(reachable(Path(native.init_path()), user))
         pid, pidfd = native.spawn(
-            (program,), env={}, fds=dict.fromkeys(range(3), null), uid=user, gid=user, namespaces=namespaces
+            (program,), env={}, fds=dict.fromkeys(range(3), null), uid=user, gid=user, namespaces=True
         )
     except OSError as error:
         return str(error)

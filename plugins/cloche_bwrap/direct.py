@@ -17,6 +17,12 @@ from cloche_native import agent as wire
 ROOT = plan.Room(1 << 20, 1024)
 """Of the root folder itself, which holds nothing but mount points and links and ends up read-only."""
 
+NETWORK = {
+    "none": wire.SetupFlag.NETWORK,
+    "loopback": wire.SetupFlag.NETWORK | wire.SetupFlag.LOOPBACK,
+    "host": wire.SetupFlag.NONE,
+}
+
 
 class NamespacesRuntime(ViewRuntime):
     """Namespaces for users, processes, mounts, network, IPC and host name, entered by one system call."""
@@ -32,7 +38,7 @@ class NamespacesRuntime(ViewRuntime):
         return None
 
     def checks(self) -> Sequence[Check]:
-        """Enter namespaces with and without a network, so that what is refused can be named."""
+        """Enter namespaces by itself, so that what refuses them can be named."""
         return [*checks.entering(), *super().checks()]
 
     def launch(self, spec: Spec, setup: wire.Setup, seat: Seat | None) -> Launch:
@@ -41,17 +47,16 @@ class NamespacesRuntime(ViewRuntime):
         outside = (uid, uid) if uid is not None else (os.geteuid(), os.getegid())
         parts, staging = self.parts(spec, seat)
         root = wire.Mount(wire.MountKind.ROOT, "/", data=tmpfs(ROOT, "0755"))
-        loopback = wire.SetupFlag.LOOPBACK if spec.network.mode == "loopback" else wire.SetupFlag.NONE
         return Launch(
             argv=(str(reachable(Path(native.init_path()), uid)), str(wire.CONTROL_FD)),
             setup=replace(
                 path_rules(spec, setup),
                 ids=(spec.user, outside[0], spec.user, outside[1]),
-                flags=setup.flags | loopback,
+                flags=setup.flags | NETWORK[spec.network.mode],
                 mounts=(root, *map(mount, parts)),
             ),
             workspace=spec.workspace.target,
-            namespaces=native.Namespaces(network=spec.network.mode != "host"),
+            namespaces=True,
             stages=staging.stages(),
             stage_folder=staging.folder,
         )

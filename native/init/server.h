@@ -1,0 +1,32 @@
+/* What serve.c and hire.c share: the list of shepherds. */
+
+#ifndef CLO_SERVER_H
+#define CLO_SERVER_H
+
+#include "init.h"
+
+struct exec {
+    struct exec *next;
+    uint32_t id; /* 0: a shepherd that has nothing to do yet */
+    pid_t shepherd;
+    int orders;       /* the socket to it */
+    int64_t deadline; /* when to kill the shepherd, monotonic milliseconds; 0: never */
+    bool lost;        /* the shepherd is dead, and not because its work was done */
+};
+
+struct server {
+    struct clo_box box;
+    struct clo_tree tree;
+    struct exec *execs;
+    bool strays; /* a shepherd was lost: what it left is being killed */
+    bool vacant; /* a shepherd may have to be hired */
+    char buffer[CLO_WIRE_INLINE];
+};
+
+/* hire.c */
+int clo_hire(struct server *server);
+int clo_hand_over(struct server *server, const struct clo_packet *packet, enum clo_stage *stage);
+void clo_distrust_idle(struct server *server);
+void clo_dismiss(struct server *server, const struct exec *gone);
+
+#endif
