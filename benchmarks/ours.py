@@ -10,8 +10,8 @@ from benchmarks.peers import TRUE, Answer, Contender, WrongAnswerError
 
 class Cloche(Contender):
     name = "cloche"
-    what = "bwrap runtime at enhanced, all of it enforced; create + exec + delete on a living Host"
-    runtime: ClassVar[str] = "bwrap"
+    what = "namespaces, the default runtime, at enhanced, all of it enforced; create + exec + delete on a living Host"
+    runtime: ClassVar[str] = "namespaces"
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,10 +92,16 @@ class ClocheRun(Cloche):
         self._good(self.host.run(TRUE, isolation="enhanced", runtime=self.runtime))
 
 
+class ClocheBwrap(Cloche):
+    name = "cloche bwrap"
+    what = "the same box entered through bubblewrap"
+    runtime = "bwrap"
+
+
 class ClocheProcess(Cloche):
     name = "cloche process"
     what = "process runtime at enhanced, all of it enforced; create + exec + delete on a living Host"
     runtime = "process"
 
 
-OURS: dict[str, type[Contender]] = {ours.name: ours for ours in (Cloche, ClocheRun, ClocheProcess)}
+OURS: dict[str, type[Contender]] = {ours.name: ours for ours in (Cloche, ClocheRun, ClocheBwrap, ClocheProcess)}

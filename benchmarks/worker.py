@@ -135,7 +135,7 @@ def _contender(name: str) -> Contender:
 
 def survey() -> None:
     """Print which contenders run here, and why the others don't."""
-    for name in ("cloche", "cloche run", "cloche process", *PEERS):
+    for name in ("cloche", "cloche run", "cloche bwrap", "cloche process", *PEERS):
         worker = Worker(name)
         try:
             print(f"{name:16} {worker.call('unavailable') or 'runs'}")
