@@ -7,8 +7,10 @@ from benchmarks.timed import timed
 from benchmarks.worker import CLOCK, Worker
 
 BLOCKS = 20
-CONTENDERS = ["cloche", "cloche run", "cloche bwrap", "cloche process", "posix_spawn", "bwrap", "bwrap-wheel", "sandlock",
-              "nsjail", "firejail", "srt"]  # fmt: skip
+CONTENDERS = [
+    "cloche", "cloche run", "cloche bwrap", "cloche process", "posix_spawn", "bwrap", "bwrap-wheel", "sandlock",
+    "nsjail", "firejail", "srt",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("contender", CONTENDERS)
