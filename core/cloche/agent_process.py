@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import termios
 from typing import TYPE_CHECKING
 
 import anyio
 
+from cloche.errors import Unsupported
 from cloche.runtime import Exit, GuestProcess
 from cloche.spec import Window
 from cloche_native import agent as wire
@@ -53,8 +55,10 @@ class AgentProcess(GuestProcess):
             await self._instance.kill()
 
     async def resize(self, window: Window) -> None:
-        """Ask the agent to resize the terminal."""
-        await self._instance.tell(wire.encode_resize(self._id, window.rows, window.columns))
+        """Resize the terminal from this side: what the caller writes next finds it done."""
+        if self.terminal is None:
+            raise Unsupported("this program has no terminal")
+        termios.tcsetwinsize(self.terminal, (window.rows, window.columns))
 
     def refuse(self, error: int, stage: wire.Stage) -> None:
         """Record that it never ran: by the program's own fault that is an end, by ours an error."""

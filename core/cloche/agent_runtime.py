@@ -295,7 +295,4 @@ def _kept(verdict: tuple[str, ...]) -> Kept:
 
 
 def _read_all(fd: int) -> bytes:
-    parts = []
-    while part := os.read(fd, 1 << 16):
-        parts.append(part)
-    return b"".join(parts)
+    return b"".join(iter(lambda: os.read(fd, 1 << 16), b""))

@@ -127,10 +127,12 @@ class AsyncJob:
             await self.closed()
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Set the size of its terminal. Raises ``Unsupported`` if it has none."""
+        """Set the size of its terminal. Raises ``Unsupported`` if it has none. One that has ended is no error."""
+        window = Window(rows, columns)
         if self._process.terminal is None:
             raise Unsupported(f"job {self.id} has no terminal; start it with tty=True")
-        await self._process.resize(Window(rows, columns))
+        if self.running:
+            await self._process.resize(window)
 
     # -- what the sandbox calls -------------------------------------------------------------------------------------
 
