@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 CLOCHE = (sys.executable, "-m", "cloche")
 
@@ -29,6 +31,15 @@ class Start(Protocol):
     """Starts ``cloche`` and gives the process; what still runs at the end of the test is killed."""
 
     def __call__(self, *args: str, stdin: int | IO[bytes] | None = None) -> subprocess.Popen[bytes]: ...
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a folder that every user can get to; those of ``tmp_path`` are closed to all but the one who tests."""
+    folder = Path(tempfile.mkdtemp(prefix="test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

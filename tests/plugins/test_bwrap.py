@@ -22,14 +22,11 @@ class TestBwrap(RuntimeConformance):
 
 
 @pytest.fixture
-def use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+def use(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """Give a function that makes a shell script the bubblewrap to be used."""
 
     def write(script: str) -> Path:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            if folder.stat().st_uid == os.getuid():
-                folder.chmod(0o755)
-        path = tmp_path / "bwrap"
+        path = open_folder / "bwrap"
         path.write_text("#!/bin/sh\n" + script)
         path.chmod(0o755)
         monkeypatch.setenv("CLOCHE_BWRAP", str(path))
@@ -89,13 +86,13 @@ def test_one_that_never_gets_ready_is_given_up(use: Callable[[str], Path], monke
 
 @pytest.mark.usefixtures("no_leaks")
 def test_one_that_breaks_after_the_probe_is_a_start_error_that_leaves_nothing(
-    use: Callable[[str], Path], tmp_path: Path
+    use: Callable[[str], Path], open_folder: Path
 ) -> None:
     real, _ = binary.find()
-    use(f'[ -e {tmp_path}/broken ] && {{ echo out of order >&2; exit 1; }}\nexec {real} "$@"')
+    use(f'[ -e {open_folder}/broken ] && {{ echo out of order >&2; exit 1; }}\nexec {real} "$@"')
     with Host(config={"host": {"runtime": "bwrap"}}) as host:
         assert host.run("echo", "hi").text == "hi\n"
-        (tmp_path / "broken").touch()
+        (open_folder / "broken").touch()
         with pytest.raises(StartError, match="out of order"):
             host.create()
         assert host.sandboxes() == []

@@ -45,12 +45,9 @@ def traces(pid: int) -> list[str]:
 
 @pytest.mark.parametrize("runtime", ["namespaces", "bwrap", "process"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
-def test_a_host_that_dies_leaves_nothing(tmp_path: Path, runtime: str, number: signal.Signals) -> None:
+def test_a_host_that_dies_leaves_nothing(open_folder: Path, runtime: str, number: signal.Signals) -> None:
     marker = f"{4000 + uuid.uuid4().int % 1000}.{uuid.uuid4().int % 10**9:09d}"
-    env = {**os.environ, "TMPDIR": str(tmp_path)}
-    if os.geteuid() == 0:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
+    env = {**os.environ, "TMPDIR": str(open_folder)}
     command = [sys.executable, "-c", HOST, runtime, marker]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout
@@ -62,9 +59,9 @@ def test_a_host_that_dies_leaves_nothing(tmp_path: Path, runtime: str, number: s
         host.send_signal(number)
         host.wait(30)
     assert not alive(marker)
-    settle(lambda: traces(host.pid) == [] and list(tmp_path.glob("cloche-*")) == [])
+    settle(lambda: traces(host.pid) == [] and list(open_folder.glob("cloche-*")) == [])
     assert traces(host.pid) == []
-    assert list(tmp_path.glob("cloche-*")) == []
+    assert list(open_folder.glob("cloche-*")) == []
 
 
 def cmdline(pid: str) -> str:

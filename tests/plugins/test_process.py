@@ -33,13 +33,9 @@ def create() -> Iterator[Callable[..., Sandbox]]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Give a folder that any user can get to and read."""
-    for part in (tmp_path, *tmp_path.parents[:2]):
-        if part.stat().st_uid == os.getuid():
-            part.chmod(0o755)
-    (tmp_path / "file").write_text("given\n")
-    return tmp_path
+def folder(open_folder: Path) -> Path:
+    (open_folder / "file").write_text("given\n")
+    return open_folder
 
 
 def test_it_says_plainly_what_it_is_not(create: Callable[..., Sandbox]) -> None:

@@ -37,11 +37,9 @@ def python() -> str:
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
+def env(open_folder: Path) -> dict[str, str]:
     """Give an environment in which an ordinary user finds this checkout and has a home."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    home = tmp_path / "home"
+    home = open_folder / "home"
     home.mkdir()
     os.chown(home, USER, USER)
     modules = (cloche, cloche_bwrap, cloche_native, pytest, anyio)

@@ -32,9 +32,9 @@ def create(request: pytest.FixtureRequest) -> Iterator[Callable[..., Sandbox]]:
 
 
 @pytest.fixture
-def rootfs(tmp_path: Path) -> Path:
+def rootfs(open_folder: Path) -> Path:
     """Give a folder with a shell and a few programs, with the libraries they name, and nothing else."""
-    root = tmp_path / "root"
+    root = open_folder / "root"
     for name in ("sh", "cat", "ls", "id", "true"):
         found = shutil.which(name)
         assert found
@@ -45,8 +45,6 @@ def rootfs(tmp_path: Path) -> Path:
             shutil.copy(file, target)
     (root / "etc").mkdir()
     (root / "etc" / "hello").write_text("of the rootfs\n")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     return root
 
 
@@ -65,14 +63,12 @@ def test_a_rootfs_is_all_the_box_sees_and_can_not_be_written(create: Callable[..
     assert (rootfs / "etc" / "hello").read_text() == "of the rootfs\n"
 
 
-def test_a_rootfs_without_a_loader_says_what_is_missing(create: Callable[..., Sandbox], tmp_path: Path) -> None:
-    root = tmp_path / "root"
+def test_a_rootfs_without_a_loader_says_what_is_missing(create: Callable[..., Sandbox], open_folder: Path) -> None:
+    root = open_folder / "root"
     (root / "bin").mkdir(parents=True)
     shutil.copy("/bin/true", root / "bin" / "true")
     (root / "bin" / "script").write_text("#!/no/interpreter\n")
     (root / "bin" / "script").chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     with create(rootfs=root) as box:
         for program in ("true", "/bin/true", "script"):
             done = box.exec(program)
@@ -80,10 +76,8 @@ def test_a_rootfs_without_a_loader_says_what_is_missing(create: Callable[..., Sa
             assert "loader" in done.explain()
 
 
-def test_an_empty_rootfs_is_an_empty_box(create: Callable[..., Sandbox], tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    with create(rootfs=tmp_path) as box:
+def test_an_empty_rootfs_is_an_empty_box(create: Callable[..., Sandbox], open_folder: Path) -> None:
+    with create(rootfs=open_folder) as box:
         assert box.exec("/bin/sh").exit_code == 127
 
 
@@ -114,8 +108,8 @@ def test_the_minimal_proc_of_a_level_shows_nothing_of_the_machine(create: Callab
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    given = tmp_path / "given"
+def folder(open_folder: Path) -> Path:
+    given = open_folder / "given"
     given.mkdir()
     (given / "old").write_text("old\n")
     (given / "secret").write_text("only the owner\n")
