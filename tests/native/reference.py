@@ -105,7 +105,7 @@ def names_by_number(machine: str) -> dict[int, str]:
     return found
 
 
-def judge(request: Request, call: Call, names: dict[int, str]) -> int:  # noqa: C901, PLR0911 - one answer a rule
+def judge(request: Request, call: Call, names: dict[int, str]) -> int:  # noqa: PLR0911 - one answer a rule
     """Give what the filter must answer."""
     if call.arch != AUDIT_ARCH[request.machine]:
         return KILL

@@ -272,9 +272,7 @@ def test_the_protected_process_is_out_of_reach_and_others_are_not(
         "pidfd_send_signal": errno.ENOSYS
     }
     assert own["prlimit64"] == errno.EPERM  # a filter can't tell one's own number from another's: 0 is oneself
-    assert {"kill", "sched_setaffinity", "F_SETOWN", "setpriority"} <= {
-        n for n, a in own.items() if a <= 0
-    }
+    assert {"kill", "sched_setaffinity", "F_SETOWN", "setpriority"} <= {n for n, a in own.items() if a <= 0}
 
 
 @pytest.mark.usefixtures("root")
