@@ -23,11 +23,11 @@ import cloche_native as native
 from cloche import machine
 from cloche.agent import AgentInstance
 from cloche.config import Config
-from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, Unenforced
+from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, kept
 from cloche.errors import ClocheError, RuntimeUnavailable, StartError
 from cloche.launch import Launch
 from cloche.policy import IsolationLevel, Limits, Network, Workspace
-from cloche.runtime import Instance, Runtime
+from cloche.runtime import Exit, Instance, Runtime
 from cloche.spec import Spec
 from cloche.uids import Seat, UidPool, missing_users
 from cloche_native import agent as wire
@@ -115,7 +115,7 @@ class AgentRuntime(Runtime):
         grouped = f"cgroup v{self._groups.version}" if self._groups is not None else None
         plain = findings.judge(self._facts, network=spec.network.mode, level=spec.level.syscalls)
         plain |= asked.verdicts(grouped=grouped, own_user=findings.own_user(self._facts))
-        features = {name: _kept(verdict) for name, verdict in plain.items()}
+        features = {name: kept(verdict) for name, verdict in plain.items()}
         features[Guarantee.DISK] = Enforced("every writable folder is a sized tmpfs with an inode cap")
         features["output"] = Enforced("the host counts what it reads")
         features["wall"] = Enforced("the host's clock; the whole tree is killed")
@@ -238,12 +238,16 @@ class AgentRuntime(Runtime):
         )  # fmt: skip
         box = self._make(spec, grouped=False)
         ours, theirs = os.pipe2(os.O_CLOEXEC)
+        end, raw, trouble = Exit(), b"", None
         try:
             with anyio.fail_after(PROBE_TIMEOUT):
                 await box.start()
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(box.wait)
-                    end = await box.probe(theirs)
+                    try:
+                        end = await box.probe(theirs)
+                    except ClocheError as error:  # raised from here it would come out as a group
+                        trouble = error
                     os.close(theirs)
                     theirs = -1
                     raw = await anyio.to_thread.run_sync(_read_all, ours)
@@ -256,6 +260,8 @@ class AgentRuntime(Runtime):
                 os.close(theirs)
             with anyio.CancelScope(shield=True):
                 await box.delete()
+        if trouble is not None:
+            raise trouble
         try:
             facts: Facts = json.loads(raw)
         except ValueError:
@@ -280,18 +286,6 @@ def _bounds(limits: Limits) -> Bounds:
         memory=limits.memory, cpu=limits.cpu, pids=limits.pids, open_files=limits.open_files,
         file_size=limits.file_size,
     )  # fmt: skip
-
-
-def _kept(verdict: tuple[str, ...]) -> Kept:
-    match verdict:
-        case ("enforced", mechanism):
-            return Enforced(mechanism)
-        case ("partial", mechanism, caveat):
-            return Partial(mechanism, caveat)
-        case ("unenforced", reason, fix):
-            return Unenforced(reason, fix)
-        case _:
-            raise ValueError(f"not a verdict: {verdict!r}")
 
 
 def _read_all(fd: int) -> bytes:

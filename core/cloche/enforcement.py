@@ -115,3 +115,16 @@ class Enforcement(Mapping[str, Kept]):
                 case Unenforced(reason, fix):
                     out[name] = {"status": "unenforced", "reason": reason, "fix": fix}
         return out
+
+
+def kept(verdict: tuple[str, ...]) -> Kept:
+    """Give the value for ``(status, text)`` or ``(status, text, caveat or fix)``, as ``cloche_native`` answers."""
+    match verdict:
+        case ("enforced", mechanism):
+            return Enforced(mechanism)
+        case ("partial", mechanism, caveat):
+            return Partial(mechanism, caveat)
+        case ("unenforced", reason, fix):
+            return Unenforced(reason, fix)
+        case _:
+            raise ValueError(f"not a verdict: {verdict!r}")
