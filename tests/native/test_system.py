@@ -120,7 +120,7 @@ def test_a_rename_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_package_without_its_agent_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(native, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(native, "_INIT", str(tmp_path / "cloche-init"))
     native.init_path.cache_clear()
     with pytest.raises(FileNotFoundError, match="without cloche-init"):
         native.init_path()
