@@ -28,6 +28,12 @@
 
 #include "enter.h"
 #include "stage.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
 #include "step.h"
 
 enum { STACK_SIZE = 65536, GUARD_SIZE = 65536, FDS_MAX = 64, SIGNALS = 64, KERNEL_SIGSET_SIZE = 8 };
@@ -44,7 +50,11 @@ struct launch {
 static char *new_stack(void) {
     char *low = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (low == MAP_FAILED) return NULL;
-    if (!mprotect(low + GUARD_SIZE, STACK_SIZE, PROT_READ | PROT_WRITE)) return low + GUARD_SIZE + STACK_SIZE;
+    if (!mprotect(low + GUARD_SIZE, STACK_SIZE, PROT_READ | PROT_WRITE)) {
+        /* A child's frames are never left, execve ends them: a sanitizer's marks stay where the next stack will be. */
+        ASAN_UNPOISON_MEMORY_REGION(low + GUARD_SIZE, STACK_SIZE);
+        return low + GUARD_SIZE + STACK_SIZE;
+    }
     int error = errno;
     munmap(low, GUARD_SIZE + STACK_SIZE);
     errno = error;
@@ -143,8 +153,7 @@ static int run(struct launch *launch) {
     return error ? error : clo_become(spawn);
 }
 
-/* Its frame is never left, so the address sanitizer would keep its marks on a stack that is gone. */
-__attribute__((no_sanitize("address"))) static int child_main(void *argument) {
+static int child_main(void *argument) {
     struct launch *launch = argument;
     int error = launch->error = run(launch);
     syscall(SYS_exit_group, error ? 127 : 0);
