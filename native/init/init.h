@@ -64,7 +64,8 @@ void clo_packet_free(struct clo_packet *packet);
 
 /* setup.c */
 int clo_fail(struct clo_failure *failure, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
-int clo_setup(struct clo_box *box, struct clo_failure *failure);
+struct clo_network;
+int clo_setup(struct clo_box *box, struct clo_network *network, struct clo_failure *failure);
 int clo_settle(const struct clo_box *box, struct clo_failure *failure);
 
 /* mounts.c */
@@ -97,6 +98,7 @@ int clo_map_ids(const struct clo_setup *setup, struct clo_failure *failure);
 struct clo_network {
     pid_t helper;
     int pidfd, error;
+    bool made; /* or error is set */
 };
 int clo_start_network(const struct clo_setup *setup, struct clo_network *network, struct clo_failure *failure);
 int clo_enter_network(const struct clo_setup *setup, struct clo_network *network, struct clo_failure *failure);

@@ -19,7 +19,7 @@
 
 #include "kernel.h"
 
-enum { STACK_SIZE = 16384 };
+enum { STACK_SIZE = 16384, SPINS = 1000 };
 
 static int put(const char *path, const char *text)
 {
@@ -67,10 +67,13 @@ static int loopback_up(struct clo_failure *failure)
 }
 
 /* Runs in this process's memory, beside it. It can disturb errno only when it fails, and then so does the setup. It
- * waits to be entered by stopping, which needs no word between the two. */
-static int hold_network(void *error)
+ * stops when it is done, for who sleeps until then, and is entered and killed so. */
+static int make_network(void *argument)
 {
-    *(int *)error = unshare(CLONE_NEWNET) ? errno : 0;
+    struct clo_network *network = argument;
+
+    network->error = unshare(CLONE_NEWNET) ? errno : 0;
+    __atomic_store_n(&network->made, true, __ATOMIC_RELEASE);
     kill(getpid(), SIGSTOP);
     return 1;
 }
@@ -95,30 +98,39 @@ int clo_start_network(const struct clo_setup *setup, struct clo_network *network
 
     if (!(setup->flags & CLO_SETUP_NETWORK))
         return 0;
-    network->helper = clone(hold_network, stack + sizeof stack, CLONE_VM | CLONE_PIDFD | SIGCHLD, &network->error,
-                            &network->pidfd);
+    network->helper = clone(make_network, stack + sizeof stack, CLONE_VM | CLONE_PIDFD | SIGCHLD, network, &network->pidfd);
     if (network->helper < 0)
         return clo_fail(failure, errno, "network: clone");
     send_away(network->helper);
     return 0;
 }
 
+/* Waits for the helper, awake for a while: it is nearly done, and waking up takes as long. */
+static int await_network(const struct clo_network *network)
+{
+    int status;
+
+    for (int i = 0; i < SPINS; i++) {
+        if (__atomic_load_n(&network->made, __ATOMIC_ACQUIRE))
+            return network->error;
+        sched_yield();
+    }
+    if (waitpid(network->helper, &status, WUNTRACED) < 0 || !WIFSTOPPED(status))
+        return ECHILD;
+    return network->error;
+}
+
 int clo_enter_network(const struct clo_setup *setup, struct clo_network *network, struct clo_failure *failure)
 {
-    int status = 0, error = 0;
-
     if (setup->flags & CLO_SETUP_NETWORK) {
-        if (waitpid(network->helper, &status, WUNTRACED) < 0 || !WIFSTOPPED(status))
-            error = ECHILD;
-        else if (network->error)
-            error = network->error;
-        else if (setns(network->pidfd, CLONE_NEWNET))
+        int error = await_network(network);
+        if (!error && setns(network->pidfd, CLONE_NEWNET))
             error = errno;
         kill(network->helper, SIGKILL);
         waitpid(network->helper, NULL, 0);
         close(network->pidfd);
+        if (error)
+            return clo_fail(failure, error, "network: a namespace of its own");
     }
-    if (error)
-        return clo_fail(failure, error, "network: a namespace of its own");
     return setup->flags & CLO_SETUP_LOOPBACK ? loopback_up(failure) : 0;
 }

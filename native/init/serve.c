@@ -358,6 +358,15 @@ static int own_signals(void)
     return sigprocmask(SIG_SETMASK, &all, NULL) ? -1 : signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static int own_process(struct clo_box *box, struct clo_failure *failure)
+{
+    umask(022);
+    box->signals = own_signals();
+    if (box->signals < 0 || chdir("/") || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return clo_fail(failure, errno, "start: signals, folder or privileges");
+    return 0;
+}
+
 /* Takes the first packet and keeps its body for good. */
 static int take_setup(struct server *server, struct clo_failure *failure)
 {
@@ -394,18 +403,15 @@ int clo_serve(int control)
 {
     static struct server server; /* large and all zero: it costs neither file nor memory until used */
     struct clo_failure failure = {0};
+    struct clo_network network = {0};
 
     if (clo_own_descriptors(control))
         return 1;
     server.box = (struct clo_box){
-        .control = CLO_CONTROL_FD, .signals = own_signals(), .proc = -1, .null = -1, .terminals = -1, .ruleset = -1};
-    umask(022);
-    if (server.box.signals < 0 || chdir("/") || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
-        clo_fail(&failure, errno, "start: signals, folder or privileges");
-        return fail(&server, &failure);
-    }
-    if (take_setup(&server, &failure) || clo_setup(&server.box, &failure) || ready(&server, &failure)
-        || clo_settle(&server.box, &failure))
+        .control = CLO_CONTROL_FD, .signals = -1, .proc = -1, .null = -1, .terminals = -1, .ruleset = -1};
+    if (take_setup(&server, &failure) || clo_start_network(&server.box.setup, &network, &failure)
+        || own_process(&server.box, &failure) || clo_setup(&server.box, &network, &failure)
+        || ready(&server, &failure) || clo_settle(&server.box, &failure))
         return fail(&server, &failure);
     (void)clo_hire(&server); /* while the host takes note; if it can't be done now, it is tried when there is work */
     return serve(&server);

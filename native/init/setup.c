@@ -125,16 +125,13 @@ static int hide_init(struct clo_failure *failure)
     return clo_detach("/.cloche") ? clo_fail(failure, errno, "hide-init: /.cloche") : 0;
 }
 
-/* The network comes first and last: a helper makes it meanwhile. What follows the last mount could wait for it to be
- * entered, but need not. */
-int clo_setup(struct clo_box *box, struct clo_failure *failure)
+/* The network is entered as late as can be: it is being made meanwhile. */
+int clo_setup(struct clo_box *box, struct clo_network *network, struct clo_failure *failure)
 {
     static struct clo_parts parts = {.proc = -1};
     const struct clo_setup *setup = &box->setup;
-    struct clo_network network = {0};
 
-    if (clo_start_network(setup, &network, failure) || clo_map_ids(setup, failure)
-        || become_reaper(setup->flags, failure) || set_hostname(setup->hostname, failure))
+    if (clo_map_ids(setup, failure) || become_reaper(setup->flags, failure) || set_hostname(setup->hostname, failure))
         return -1;
     if (!clo_has_root(setup)) /* else /proc is still the host's */
         open_proc(box);       /* tried again later when there is none yet */
@@ -152,7 +149,7 @@ int clo_setup(struct clo_box *box, struct clo_failure *failure)
     box->ruleset = clo_landlock_ruleset(setup, failure);
     if (box->ruleset == -2 || (setup->flags & CLO_SETUP_DROP && empty_bounding_set(failure)))
         return -1;
-    if (clo_enter_network(setup, &network, failure) || clo_seal_root(&parts, failure))
+    if (clo_enter_network(setup, network, failure) || clo_seal_root(&parts, failure))
         return -1;
     /* Not before: the maps would have been files of root, and the helper's namespace closed to us. */
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
