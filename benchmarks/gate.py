@@ -6,12 +6,13 @@
     python benchmarks/gate.py --json FILE     judge a run made before
     python benchmarks/gate.py --write-docs    also write docs/benchmarks.md and docs/benchmarks.svg
 
-Exit code 0: every budget kept. 1: a breach, measured twice. 2: the benchmarks themselves failed.
+Exit code 0: every budget kept. 1: a breach, measured three times. 2: the benchmarks themselves failed.
 """
 
 import argparse
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -21,6 +22,8 @@ sys.path.insert(0, str(ROOT))  # started as a script, only this folder is on the
 from benchmarks import chart, report  # noqa: E402
 
 FILES = {"start": "test_start.py", "exec": "test_exec.py", "output": "test_output.py"}  # the others: test_inside.py
+AGAIN = 2  # times that a breach is measured again before it counts
+PAUSE = 20.0  # seconds before the second of them
 TIMEOUT = 1800.0  # seconds for one run of pytest; each single call has its own, see worker.py
 
 
@@ -47,7 +50,7 @@ def measure(files: list[str], name: str, *, full: bool) -> report.Run:
 
 
 def measured_again(run: report.Run, verdicts: list[report.Verdict], *, full: bool) -> report.Run:
-    """Measure what was breached once more; that second figure counts, whichever way it turns out."""
+    """Measure what was breached once more; that figure counts, whichever way it turns out."""
     breached = [v for v in verdicts if v.state == "BREACH"]
     print("\nBreached; measured once more, and that counts:")
     for verdict in breached:
@@ -71,7 +74,10 @@ def main() -> int:
         files = [*FILES.values(), "test_inside.py"]
         run = report.load(options.json) if options.json else measure(files, "run", full=options.full)
         verdicts = report.judge(run, budgets)
-        if options.json is None and any(v.state == "BREACH" for v in verdicts):
+        for attempt in range(AGAIN if options.json is None else 0):
+            if all(v.state != "BREACH" for v in verdicts):
+                break
+            time.sleep(attempt * PAUSE)  # other work on the machine may pass
             run = measured_again(run, verdicts, full=options.full)
             verdicts = report.judge(run, budgets)
     except MeasureError as error:
