@@ -183,7 +183,7 @@ Written by `python benchmarks/gate.py --write-docs` on {when}: {machine}. Do not
 
 Times are those of a shared machine: compare rows, not machines. All contenders of a table take turns, a few rounds at a
 time, so that a busy minute hits each. Budgets (`benchmarks/budget.toml`) are judged on the best round of each; a breach
-is measured a second time before it counts. Peers run in their cheapest form that still isolates something; cloche runs
+is measured three times before it counts. Peers run in their cheapest form that still isolates something; cloche runs
 through its public blocking API with the whole `enhanced` level enforced. Every contender's answer (exit code, output,
 CRC-32 of the bytes) is checked before it is timed.
 
