@@ -198,7 +198,7 @@ for _ in range(int(sys.argv[1])): os.wait()
         got += os.read(reading, 3)
     box.ask(encode_signal(started.id, signal.SIGUSR1, scope))
     with os.fdopen(reading, "rb") as pipe:
-        assert bytes(sorted(pipe.read())) == expected
+        assert bytes(sorted(pipe.read().replace(b".", b""))) == expected
     assert box.expect(Exited, started.id).leftovers == 3 - len(expected)
 
 
