@@ -12,33 +12,17 @@
  * Static, so that what is timed is the kernel and the sandbox, not the loader. */
 
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "guest.h"
 
 enum { BATCHES = 20, OPENS = 500, FORKS = 5, CALLS = 20000, BLOCK = 65536, NOOP_CODE = 42 };
 
 static const char *self;
 static const char *file;
-
-static void fail(const char *what) {
-    fprintf(stderr, "inside: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static uint64_t now(void) {
-    struct timespec at;
-    if (clock_gettime(CLOCK_MONOTONIC, &at) != 0)
-        fail("clock_gettime");
-    return (uint64_t)at.tv_sec * 1000000000U + (uint64_t)at.tv_nsec;
-}
 
 static void open_close(void) {
     int fd = open(file, O_RDONLY | O_CLOEXEC);

@@ -1,17 +1,21 @@
 """Cloche as contenders: its public blocking face, asked the same as the peers in `benchmarks.peers`."""
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import cloche
 from benchmarks.peers import TRUE, Answer, Contender, WrongAnswerError
+from cloche_bwrap.direct import NamespacesRuntime
 
 
 class Cloche(Contender):
     name = "cloche"
     what = "namespaces, the default runtime, at enhanced, all of it enforced; create + exec + delete on a living Host"
     runtime: ClassVar[str] = "namespaces"
+    monitor: ClassVar[cloche.Monitor | None] = None
+    rules: ClassVar[str | None] = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +24,7 @@ class Cloche(Contender):
         self.flooding: cloche.Sandbox | None = None
 
     def start(self) -> None:
-        with self.host.create(isolation="enhanced", runtime=self.runtime) as box:
+        with self.host.create(isolation="enhanced", runtime=self.runtime, monitor=self.monitor) as box:
             self._good(box.exec(TRUE))
 
     def answer(self, *program: str) -> Answer:
@@ -75,6 +79,8 @@ class Cloche(Contender):
         return self.host.create(
             isolation="enhanced",
             runtime=self.runtime,
+            monitor=self.monitor,
+            rules=self.rules,
             mounts=() if system else (cloche.Mount(folder, folder),),
             limits=cloche.Limits(output=64 << 30, wall=600),
         )
@@ -104,4 +110,48 @@ class ClocheProcess(Cloche):
     runtime = "process"
 
 
-OURS: dict[str, type[Contender]] = {ours.name: ours for ours in (Cloche, ClocheRun, ClocheBwrap, ClocheProcess)}
+class Bounded(Cloche):
+    name = "cloche bounded"
+    what = "namespaces at enhanced with every limit there is set, lifetime and idle time too; create + exec + delete"
+
+    def start(self) -> None:
+        with self.host.create(
+            isolation="enhanced", runtime=self.runtime, lifetime=600, idle_timeout=300,
+            limits=cloche.Limits(
+                memory="256M", cpu=1, pids=64, open_files=256, file_size="64M", disk="64M", files=4096, output="8M",
+                wall=60,
+            ),
+        ) as box:  # fmt: skip
+            self._good(box.exec(TRUE))
+
+
+class WithoutLimits(NamespacesRuntime):
+    """Makes its boxes without the limits that are asked for, and says that they were kept: for this comparison only."""
+
+    name = "boundless"
+
+    def unavailable(self) -> str | None:
+        reason = super().unavailable()
+        self._groups = None
+        return reason
+
+    async def create(self, spec: cloche.Spec) -> cloche.Instance:
+        return await super().create(replace(spec, limits=cloche.Limits()))
+
+
+class Boundless(Cloche):
+    name = "cloche boundless"
+    what = "the same box without a single limit; no control group, no resource limit, no watch over memory"
+    runtime = "boundless"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.host = self.held.enter_context(cloche.Host(plugins=[self]))
+
+    @cloche.hookimpl
+    def cloche_runtimes(self) -> list[cloche.Runtime]:
+        return [WithoutLimits()]
+
+
+CONTENDERS = (Cloche, ClocheRun, ClocheBwrap, ClocheProcess, Bounded, Boundless)
+OURS: dict[str, type[Contender]] = {ours.name: ours for ours in CONTENDERS}

@@ -18,7 +18,7 @@ import zlib
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 TRUE = "/bin/true"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cloche-bench"
@@ -74,12 +74,12 @@ class Contender(ABC):
             return f"gave exit code {got.exit_code} and {got.stdout[:80]!r} instead of 7 and b'answer'"
         return None
 
-    def inside(self, guest: str, file: str) -> dict[str, list[float]]:
-        """Run the guest's ``measure`` on ``file``; give nanoseconds per operation of each batch."""
-        exit_code, stdout = self.answer(guest, "measure", file)
+    def measured(self, program: list[str]) -> dict[str, Any]:
+        """Run a guest that measures itself, and give what it prints: nanoseconds by what they were taken for."""
+        exit_code, stdout = self.answer(*program)
         if exit_code != 0:
-            raise WrongAnswerError(f"{self.name}: {guest} measure ended with exit code {exit_code}")
-        figures: dict[str, list[float]] = json.loads(stdout)
+            raise WrongAnswerError(f"{self.name}: {' '.join(program)} ended with exit code {exit_code}")
+        figures: dict[str, Any] = json.loads(stdout)
         return figures
 
     def close(self) -> None:

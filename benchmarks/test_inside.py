@@ -15,7 +15,7 @@ FILE = "/usr/bin/true"  # the same file system, depth and rights for every conte
 def test_inside(worker: Worker, benchmark: BenchmarkFixture, contender: str, block: int, guest: str) -> None:
     del contender, block
     # One round a block: the time of the whole run is not the figure, the nanoseconds it prints are.
-    figures = timed(benchmark, worker, "inside", guest=guest, file=FILE)
+    figures = timed(benchmark, worker, "measured", program=[guest, "measure", FILE])
     assert set(figures) == {"open_close", "fork_exec", "getppid"}
     assert all(ns > 0 for batches in figures.values() for ns in batches)
-    benchmark.extra_info.update(figures)
+    benchmark.extra_info["inside"] = figures

@@ -8,8 +8,8 @@ from benchmarks.worker import CLOCK, Worker
 
 BLOCKS = 20
 CONTENDERS = [
-    "cloche", "cloche run", "cloche bwrap", "cloche process", "posix_spawn", "bwrap", "bwrap-wheel", "sandlock",
-    "nsjail", "firejail", "srt",
+    "cloche", "cloche run", "cloche bwrap", "cloche process", "cloche full", "posix_spawn", "bwrap", "bwrap-wheel",
+    "sandlock", "nsjail", "firejail", "srt",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.json_contenders import NEWER, PEERS_JSON
 from benchmarks.peers import PEERS, Contender
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +52,7 @@ class Worker:
     def __init__(self, name: str) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name],
+            [_python(name), "-m", "benchmarks.worker", name],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -106,6 +107,11 @@ class Worker:
         self._process.wait()
 
 
+def _python(name: str) -> str:
+    """Give the interpreter of a contender: ours, unless it wants a newer one that is there."""
+    return str(NEWER) if name == "fastjsonpatch" and NEWER.exists() else sys.executable
+
+
 def serve(name: str) -> None:
     """Answer requests on standard input until it ends."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0)
@@ -128,14 +134,59 @@ def serve(name: str) -> None:
 def _contender(name: str) -> Contender:
     if name in PEERS:
         return PEERS[name]()
-    from benchmarks.ours import OURS  # noqa: PLC0415  # a peer's process does not carry cloche
+    if name in PEERS_JSON:
+        return PEERS_JSON[name]()
+    from benchmarks.peers_docker import DOCKERS  # noqa: PLC0415  # only for those who are one
+    from benchmarks.peers_gvisor import GVISOR  # noqa: PLC0415
+    from benchmarks.peers_interpreters import PEERS_INTERPRETERS  # noqa: PLC0415
+    from benchmarks.peers_wasi import PEERS_WASI  # noqa: PLC0415
+    from benchmarks.watchers import WATCHERS  # noqa: PLC0415
 
-    return OURS[name]()
+    others = {**WATCHERS, **GVISOR, **DOCKERS, **PEERS_INTERPRETERS, **PEERS_WASI}
+    if name in others:
+        return others[name]()
+    from benchmarks.ours import OURS  # noqa: PLC0415  # a peer's process does not carry cloche
+    from benchmarks.ours_gvisor import OURS_GVISOR  # noqa: PLC0415
+    from benchmarks.ours_interpreters import OURS_INTERPRETERS  # noqa: PLC0415
+    from benchmarks.ours_json import OURS_JSON  # noqa: PLC0415
+    from benchmarks.ours_pool import OURS_POOL  # noqa: PLC0415
+    from benchmarks.ours_restored import OURS_RESTORED  # noqa: PLC0415
+    from benchmarks.ours_wasi import OURS_WASI  # noqa: PLC0415
+    from benchmarks.ours_watched import OURS_WATCHED  # noqa: PLC0415
+
+    ours = (
+        OURS, OURS_WATCHED, OURS_GVISOR, OURS_POOL, OURS_RESTORED, OURS_INTERPRETERS, OURS_WASI, OURS_JSON,
+    )  # fmt: skip
+    named = {key: kind for kinds in ours for key, kind in kinds.items()}
+    if len(named) != sum(map(len, ours)):
+        raise WorkerError("two contenders go by one name")
+    return named[name]()
 
 
 def survey() -> None:
     """Print which contenders run here, and why the others don't."""
-    for name in ("cloche", "cloche run", "cloche bwrap", "cloche process", *PEERS):
+    for name in (
+        "cloche",
+        "cloche run",
+        "cloche bwrap",
+        "cloche process",
+        "cloche bounded",
+        "cloche boundless",
+        *PEERS,
+        "cloche gvisor",
+        "runsc",
+        "runsc do",
+        "docker runc",
+        "docker runsc",
+        "cloche js",
+        "cloche python",
+        "isolated-vm",
+        "pyeryx",
+        "quickjs",
+        "quickjs-rs",
+        "cloche wasm",
+        "wasmtime",
+    ):
         worker = Worker(name)
         try:
             print(f"{name:16} {worker.call('unavailable') or 'runs'}")

@@ -18,7 +18,7 @@ from typing import Final
 import click
 
 from cloche import __version__
-from cloche.commands import COMMANDS, with_plugins
+from cloche.commands import COMMANDS, MODULES, with_plugins
 
 INTERRUPTED: Final = 130
 OWN_ERROR: Final = 125
@@ -36,7 +36,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Give the command of that name, or ``None``. Plugins are loaded only for a name that is not our own."""
         if cmd_name in COMMANDS:
-            command: click.Command = importlib.import_module(f"cloche.commands.{cmd_name}").command
+            module = importlib.import_module(f"cloche.commands.{MODULES.get(cmd_name, cmd_name)}")
+            command: click.Command = getattr(module, cmd_name if cmd_name in MODULES else "command")
             return command
         return _plugin_commands(ctx).get(cmd_name)
 
@@ -94,14 +95,15 @@ def _fill_descriptors() -> None:
 
 
 def _failed(error: Exception) -> int:
-    from cloche.errors import Unenforceable  # noqa: PLC0415 - see main
+    from cloche.commands.tables import plain_text  # noqa: PLC0415 - see main
+    from cloche.errors import Unenforceable  # noqa: PLC0415
 
     if not isinstance(error, Unenforceable):
-        click.echo(f"cloche: {str(error).strip()}", err=True)
+        click.echo(plain_text(f"cloche: {str(error).strip()}"), err=True)
         return OWN_ERROR
-    click.echo(f"cloche: {str(error).partition(chr(10))[0]}", err=True)
+    click.echo(plain_text(f"cloche: {str(error).partition(chr(10))[0]}"), err=True)
     for name, why in error.reasons.items():
-        click.echo(f"  {name}: {why}", err=True)
+        click.echo(plain_text(f"  {name}: {why}"), err=True)
     advice = (
         "ask for less, or give --lenient to run with what can be kept; `cloche doctor` shows how to fix the machine"
     )
@@ -122,7 +124,9 @@ def _plugin_commands(ctx: click.Context) -> Mapping[str, click.Command]:
 
     if "plugin_commands" not in ctx.meta:
         plugins = Plugins.load(Config.load(), entry_points=with_plugins())
-        ctx.meta["plugin_commands"] = plugins.load_commands(taken=COMMANDS)
+        found = plugins.load_commands(taken=COMMANDS)
+        # One with a dot, "rules.import", is a command of one of ours.
+        ctx.meta["plugin_commands"] = {name: command for name, command in found.items() if "." not in name}
     commands: Mapping[str, click.Command] = ctx.meta["plugin_commands"]
     return commands
 
@@ -139,8 +143,12 @@ def _plugins_may_have_commands() -> bool:
 
     try:
         for point in metadata.entry_points(group="cloche"):
-            spec = None if point.attr or "." in point.module else find_spec(point.module)
-            if spec is None or spec.origin is None or b"cloche_commands" in Path(spec.origin).read_bytes():
+            top, *below = point.module.split(".")
+            spec = find_spec(top)
+            if spec is None or spec.origin is None:
+                return True
+            text = Path(spec.origin).parent.joinpath(*below).with_suffix(".py") if below else Path(spec.origin)
+            if b"cloche_commands" in text.read_bytes():
                 return True
     except (OSError, ValueError):
         return True  # loading them tells what is wrong

@@ -2,28 +2,39 @@
 
 That program, the agent (``cloche_native.init_path()``), applies the inner half of the policy, starts programs, reaps,
 signals, pauses and reports over one socket that no guest can reach. A runtime then only says how to launch it
-(``Launch``); exec, jobs, terminals, timeouts and clean-up are here.
+(``Launch``), or gives an ``Agent`` that brings it up; exec, jobs, terminals, timeouts and clean-up are here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal as signals
+import socket
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 import anyio.to_thread
 
+from cloche.agent_back import Belongings
+from cloche.agent_door import Agent
+from cloche.agent_events import Watching
 from cloche.agent_launch import LaunchedAgent
-from cloche.agent_process import DEATH_TIMEOUT, AgentProcess
-from cloche.errors import SandboxError, StartError
+from cloche.agent_limits import LivingLimits
+from cloche.agent_process import DEATH_TIMEOUT, AgentProcess, exec_packet
+from cloche.agent_stats import figures, fullness
+from cloche.agent_trees import AgentTrees
+from cloche.errors import SandboxError, StartError, Unsupported
+from cloche.events.source import EventSource
 from cloche.launch import Launch
-from cloche.runtime import Exit, Instance, Stdio
+from cloche.monitor import Monitor
+from cloche.policy import Limits
+from cloche.runtime import Instance
+from cloche.runtime_parts import Exit, Stdio, Tree
 from cloche.spec import ProcessSpec, Usage
 from cloche.uids import Seat
 from cloche_native import agent as wire
 from cloche_native import cgroup
+from cloche_native.bounds import Bounds
 
 
 class AgentInstance(Instance):
@@ -35,25 +46,47 @@ class AgentInstance(Instance):
         group: cgroup.Group | None = None,
         seat: Seat | None = None,
         *,
-        give_back: Callable[[cgroup.Group], None] | None = None,
+        agent: Agent | None = None,
+        give_back: Callable[..., None] | None = None,
+        trees: AgentTrees | None = None,
+        limits: Limits | None = None,
+        tasks: Callable[[Bounds], int | None] = lambda asked: asked.pids,
+        room: Callable[[int], int] | None = None,
+        watching: Watching | None = None,
     ) -> None:
         self.workspace = launch.workspace
         self._launch = launch
         self._group = group
-        self._give_back = give_back
-        self._seat = seat
-        self._agent = LaunchedAgent(launch, group, seat)
+        self._belongings = Belongings(group, give_back, launch.cleanup, seat)
+        self._limits = limits
+        self._tasks, self._room = tasks, room
+        self._agent = agent or LaunchedAgent(launch, group, seat, watched=watching is not None)
+        self._watching = watching
         self._programs: dict[int, AgentProcess] = {}
         self._answers: dict[int, tuple[anyio.Event, list[int]]] = {}
         self._next_id = 0
-        self._down = False
-        self._why = ""
-        self._wanted = False
-        self._deleted = False
+        self._down, self._wanted, self._why = False, False, ""
+        self._trees = trees
 
     async def start(self) -> None:
         """Launch the agent and wait until it has applied everything and says so."""
         await self._agent.start()
+        if self._watching is not None and self._agent.watch is not None and self._agent.root_fd is not None:
+            self._watching.start(self._agent.watch.detach(), self._agent.root_fd)
+        if self._trees is not None:
+            try:
+                self._trees.open(self._agent)
+            except OSError as error:
+                raise StartError(f"the box's folders could not be opened for the files API: {error}") from error
+
+    def trees(self) -> Sequence[Tree]:
+        """Give the box's root folder while it is up, and its work folder, /tmp and mounts until it is deleted."""
+        return super().trees() if self._trees is None else self._trees.given(down=self._down)
+
+    def sources(self) -> Sequence[EventSource]:
+        """Give what tells of the programs, if they are watched."""
+        source = self._watching.source if self._watching is not None else None
+        return () if source is None else (source,)
 
     async def wait(self) -> str:
         """Serve the agent's messages until the box is down."""
@@ -77,19 +110,14 @@ class AgentInstance(Instance):
         """Have the agent start a program."""
         self._next_id += 1
         exec_id = self._next_id
-        flags, fds = wire.ExecFlag(0), []
-        given = ((wire.ExecFlag.STDIN, stdio.stdin), (wire.ExecFlag.STDOUT, stdio.stdout))
-        for flag, fd in (*given, (wire.ExecFlag.STDERR, stdio.stderr)):
-            if fd is not None:
-                flags |= flag
-                fds.append(fd)
-        if process.window is not None:
-            flags |= wire.ExecFlag.PTY
-        if process.linger:
-            flags |= wire.ExecFlag.LINGER
-        window = (process.window.rows, process.window.columns) if process.window is not None else None
-        packet = wire.encode_exec(exec_id, process.args, env=process.env, cwd=process.cwd, flags=flags, window=window)
-        return await self._begin(exec_id, packet, fds)
+        packet, fds = exec_packet(exec_id, process, stdio)
+        if process.window is None or not self._agent.relays_terminals:
+            return await self._begin(exec_id, packet, fds)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            program = await self._begin(exec_id, packet, [theirs.fileno()])
+            program.terminal = ours.detach()
+        return program
 
     async def probe(self, stdout: int) -> Exit:
         """Run the agent's self-test as a sealed program that writes its findings, JSON, to ``stdout``."""
@@ -112,22 +140,41 @@ class AgentInstance(Instance):
 
     async def pause(self) -> None:
         """Have the agent stop every guest process. The agent itself goes on, so that programs can still be killed."""
-        await self._ask(wire.encode_pause)
+        await self._signal_all(wire.encode_pause)
 
     async def resume(self) -> None:
         """Have the agent continue every guest process."""
-        await self._ask(wire.encode_resume)
+        await self._signal_all(wire.encode_resume)
+
+    async def update(self, limits: Limits) -> Mapping[str, str]:
+        """Change the control group, the folders in memory, and what the agent puts on programs."""
+        if self._limits is None:
+            raise Unsupported("the limits of this box can't be changed: it was made without saying what they are")
+        later = await self._living().change(self._limits, limits)
+        self._limits = limits
+        return later
+
+    async def watch(self, monitor: Monitor) -> Mapping[str, str]:
+        """Change the rules and what is told, and what programs are stopped for that start from now on."""
+        if self._watching is None:
+            return await super().watch(monitor)
+        return await self._watching.change(monitor, self._ask, busy=bool(self._programs))
 
     async def stats(self) -> Mapping[str, float]:
-        """Give the control group's figures."""
-        if self._group is None:
-            return await super().stats()
-        figures = self._group.stats()
-        return {**figures, "cpu": figures["cpu_us"] / 1e6}
+        """Give the control group's figures, or those of the box's processes; see ``cloche.Stats``."""
+        return figures(self._group, self._agent.agent_pid) | fullness(self._launch, self._agent.folder)
+
+    async def ready(self) -> None:
+        """Ask the agent, which answers only if it lives: to continue programs where there are none changes nothing."""
+        await self._ask(wire.encode_resume)
+
+    def processes(self) -> Sequence[int]:
+        """Give what the agent says: itself and its launcher."""
+        return self._agent.processes()
 
     def info(self) -> Mapping[str, str]:
         """Give the process ids on the host."""
-        return {"agent_pid": str(self._agent.agent_pid), "launcher_pid": str(self._agent.pid)}
+        return self._agent.info()
 
     async def kill(self) -> None:
         """Kill every process of the box and wait until the kernel says that they are gone."""
@@ -136,33 +183,37 @@ class AgentInstance(Instance):
         self._fall("")
 
     async def delete(self) -> None:
-        """Kill, then close and give back everything."""
-        if self._deleted:
-            return
+        """Kill, then close and give back everything. What fails is raised, and tried again when asked again."""
         await self.kill()
-        self._deleted = True
+        if self._trees is not None:
+            self._trees.close()
+        if self._watching is not None:
+            self._watching.close()
         self._agent.close()
-        with contextlib.ExitStack() as stack:
-            if self._seat is not None:
-                stack.callback(self._seat.release)
-            if self._group is not None:
-                stack.callback(self._give_back or cgroup.Group.delete, self._group)
-            if self._launch.cleanup:
-                await anyio.to_thread.run_sync(self._clean_up)
+        await self._belongings.give_back()
+        self._group = None
 
-    def _clean_up(self) -> None:
-        with contextlib.ExitStack() as stack:
-            for step in self._launch.cleanup:
-                stack.callback(step)
+    async def end(self, program: AgentProcess) -> None:
+        """Have the agent kill all that a program came to; it tells of the end by itself."""
+        await self.tell(wire.encode_kill(program.number))
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _living(self) -> LivingLimits:
+        return LivingLimits(
+            launch=self._launch, group=self._group, tasks=self._tasks, ask=self._ask_limits, open=self._agent.folder,
+            room=self._room,
+        )  # fmt: skip
+
+    async def _ask_limits(self, encode: Callable[[int], bytes]) -> int:
+        return await self._ask(encode)
 
     async def _begin(self, exec_id: int, packet: bytes, fds: Sequence[int]) -> AgentProcess:
         if self._down:
             raise StartError(f"the box is down: {self._why or 'it was killed'}")
         program = self._programs[exec_id] = AgentProcess(self, exec_id)
         if self._group is not None and exec_id > 1:  # before the first nothing can have been killed
-            program.oom_before = self._group.oom_kills()
+            program.oom_before = self._oom_kills()
         try:
             await self.tell(packet, fds)
             await program.begun.wait()
@@ -174,7 +225,15 @@ class AgentInstance(Instance):
             raise StartError(program.error)
         return program
 
-    async def _ask(self, encode: Callable[[int], bytes]) -> None:
+    async def _signal_all(self, encode: Callable[[int], bytes]) -> None:
+        error = await self._ask(encode)
+        if error:
+            raise SandboxError(f"the box's processes could not be stopped or continued: {os.strerror(error)}")
+
+    async def _ask(self, encode: Callable[[int], bytes]) -> int:
+        """Send the packet made for a new token and give the errno that the agent answers."""
+        if self._down:
+            raise SandboxError(f"the box is down: {self._why or 'it was killed'}")
         self._next_id += 1
         token, answered = self._next_id, anyio.Event()
         result: list[int] = []
@@ -182,9 +241,9 @@ class AgentInstance(Instance):
         await self.tell(encode(token))
         with anyio.move_on_after(DEATH_TIMEOUT):
             await answered.wait()
-        if result != [0]:
-            why = os.strerror(result[0]) if result else "its agent did not answer"
-            raise SandboxError(f"the box's processes could not be stopped or continued: {why}")
+        if not result:
+            raise SandboxError(f"the box did not answer: {self._why or 'it is down, or stuck'}")
+        return result[0]
 
     def _handle(self, reply: wire.Reply) -> None:
         match reply:
@@ -217,16 +276,17 @@ class AgentInstance(Instance):
         if not os.WIFSIGNALED(reply.status):
             return Exit(code=os.WEXITSTATUS(reply.status), usage=usage)
         number = os.WTERMSIG(reply.status)
-        starved = number == signals.SIGKILL and self._out_of_memory(oom_before)
+        starved = number == signals.SIGKILL and (reply.cause is wire.Cause.MEMORY or self._oom_kills() > oom_before)
         return Exit(signal=number, out_of_memory=starved, usage=usage)
 
-    def _out_of_memory(self, before: int) -> bool:
-        if self._group is None:
-            return False
-        return self._group.oom_kills() > before
+    def _oom_kills(self) -> int:
+        try:
+            return self._group.oom_kills() if self._group is not None else 0
+        except OSError:  # somebody has removed it; the box goes on without
+            return 0
 
     def _death(self) -> str:
-        return "out_of_memory" if self._out_of_memory(0) else "the box went down by itself"
+        return "out_of_memory" if self._oom_kills() > 0 else "the box went down by itself"
 
     def _fall(self, why: str) -> None:
         if self._down:

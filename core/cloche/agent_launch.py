@@ -6,33 +6,35 @@ import contextlib
 import os
 import signal as signals
 import socket
+from collections.abc import Mapping, Sequence
 
 import anyio
+import anyio.to_thread
 
 import cloche_native as native
+from cloche.agent_door import Agent
 from cloche.agent_process import DEATH_TIMEOUT
 from cloche.errors import SandboxError, StartError
 from cloche.launch import Launch
 from cloche.uids import Seat
 from cloche_native import agent as wire
-from cloche_native import cgroup
+from cloche_native import cgroup, processes
 
 READY_TIMEOUT = 20.0  # seconds; a launch takes milliseconds, and a stuck launcher must not hang its host
 
 
-class LaunchedAgent:
+class LaunchedAgent(Agent):
     """One launcher and the agent that it brings up. Made before it runs; ``close`` gives back what it holds."""
 
-    def __init__(self, launch: Launch, group: cgroup.Group | None, seat: Seat | None) -> None:
-        self.socket: socket.socket | None = None
-        self.root_fd: int | None = None
-        self.agent_pid = 0
+    def __init__(self, launch: Launch, group: cgroup.Group | None, seat: Seat | None, *, watched: bool = False) -> None:
+        super().__init__()
         self.pid = 0
         self._launch = launch
         self._group = group
         self._seat = seat
         self._pidfd = self._agent_pidfd = self._log_fd = -1
         self._gone = False
+        self._watched = watched
         self._killing = anyio.Lock()
 
     async def start(self) -> None:
@@ -41,12 +43,17 @@ class LaunchedAgent:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._log_fd, log = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         uid = self._seat.uid if self._seat is not None else None
+        fds = {0: null, 1: log, 2: log, wire.CONTROL_FD: theirs.fileno()}
+        watched: socket.socket | None = None
+        if self._watched:
+            self.watch, watched = wire.watch_pair()
+            fds[wire.WATCH_FD] = watched.fileno()
         try:
             wire.send(self.socket, self._launch.setup.encode())
             self.pid, self._pidfd = native.spawn(
                 self._launch.argv,
                 env=dict(self._launch.env),
-                fds={0: null, 1: log, 2: log, wire.CONTROL_FD: theirs.fileno()},
+                fds=fds,
                 uid=uid,
                 gid=uid,
                 stages=self._launch.stages,
@@ -58,6 +65,8 @@ class LaunchedAgent:
             raise StartError(f"{self._launch.argv[0]} could not be started: {error}") from error
         finally:
             theirs.close()
+            if watched is not None:
+                watched.close()
             os.close(null)
             os.close(log)
         with anyio.move_on_after(READY_TIMEOUT) as scope:
@@ -76,7 +85,7 @@ class LaunchedAgent:
                 await anyio.wait_readable(self._pidfd)
                 raise StartError(f"the launcher ended before the box was ready: {self._log() or error}") from None
         match reply:
-            case wire.Ready(root):
+            case wire.Ready(int(root)):
                 self.root_fd = root
             case wire.Failed(number, text):
                 raise StartError(f"the box could not apply its policy: {text} ({os.strerror(number)}) {self._log()}")
@@ -89,9 +98,14 @@ class LaunchedAgent:
         async with self._killing:
             if self._pidfd < 0 or self._gone:
                 return
-            self._ask_to_die()
+            if self._agent_pidfd < 0:
+                # A launcher's child that waits for its parent is not told of the parent's death.
+                await anyio.to_thread.run_sync(processes.end_family, self.pid, self._pidfd)
+            else:
+                self._ask_to_die()
             if not await _dead(self._pidfd) and self._group is not None:
-                self._group.kill()
+                with contextlib.suppress(TimeoutError):  # told below, of the process that stays
+                    await anyio.to_thread.run_sync(self._group.kill)
             _send_kill(self._pidfd)
             if not await _dead(self._pidfd):
                 where = f"see /proc/{self.pid}/stack"
@@ -102,9 +116,7 @@ class LaunchedAgent:
             self._gone = True
 
     def _ask_to_die(self) -> None:
-        if self._agent_pidfd < 0:
-            _send_kill(self._pidfd)
-        elif self._launch.dies_with_agent:
+        if self._launch.dies_with_agent:
             _send_kill(self._agent_pidfd)
         elif self.socket is not None:
             # The agent kills what it started before it ends. One that can't even take this message ends at the hang-up.
@@ -117,11 +129,22 @@ class LaunchedAgent:
             anyio.notify_closing(self.socket)
             self.socket.close()
             self.socket = None
+        if self.watch is not None:
+            self.watch.close()
+            self.watch = None
         for fd in (self._pidfd, self._agent_pidfd, self._log_fd, self.root_fd):
             if fd is not None and fd >= 0:
                 os.close(fd)
         self._pidfd = self._agent_pidfd = self._log_fd = -1
         self.root_fd = None
+
+    def processes(self) -> Sequence[int]:
+        """Give the agent and its launcher."""
+        return [pid for pid in dict.fromkeys((self.agent_pid, self.pid)) if pid > 0]
+
+    def info(self) -> Mapping[str, str]:
+        """Give the process ids on the host."""
+        return {"agent_pid": str(self.agent_pid), "launcher_pid": str(self.pid)}
 
     def _log(self) -> str:
         """Give what the launcher printed, for error messages."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from cloche.errors import Unsupported
-from cloche.runtime import Exit, GuestProcess
-from cloche.spec import Window
+from cloche.runtime import GuestProcess
+from cloche.runtime_parts import Exit, Stdio
+from cloche.spec import ProcessSpec, Window
 from cloche_native import agent as wire
 
 if TYPE_CHECKING:
@@ -22,11 +23,33 @@ RUN_FAILED = 126  # exit codes of a program that could not be executed: POSIX sh
 NOT_FOUND = 127
 
 
+def exec_packet(exec_id: int, process: ProcessSpec, stdio: Stdio) -> tuple[bytes, list[int]]:
+    """Give the packet that starts ``process``, and the descriptors that go along."""
+    given = {
+        wire.ExecFlag.STDIN: stdio.stdin,
+        wire.ExecFlag.STDOUT: stdio.stdout,
+        wire.ExecFlag.STDERR: stdio.stderr,
+    }
+    fds = {flag: fd for flag, fd in given.items() if fd is not None}
+    flags = wire.ExecFlag(sum(fds))
+    window = None
+    if process.window is not None:
+        flags |= wire.ExecFlag.PTY
+        window = process.window.rows, process.window.columns
+    if process.linger:
+        flags |= wire.ExecFlag.LINGER
+    if process.worker:
+        flags |= wire.ExecFlag.BY_WORKER
+    packet = wire.encode_exec(exec_id, process.args, env=process.env, cwd=process.cwd, flags=flags, window=window)
+    return packet, list(fds.values())
+
+
 class AgentProcess(GuestProcess):
     """One program started by the agent."""
 
     def __init__(self, instance: AgentInstance, exec_id: int) -> None:
         self.pid = 0
+        self.number = exec_id
         self.terminal: int | None = None
         self.begun = anyio.Event()
         self.error = ""
@@ -48,7 +71,7 @@ class AgentProcess(GuestProcess):
 
     async def kill(self) -> None:
         """Ask the agent to kill the tree, and wait until it says that all of it is gone."""
-        await self._instance.tell(wire.encode_kill(self._id))
+        await self._instance.end(self)
         with anyio.move_on_after(DEATH_TIMEOUT):
             await self._ended.wait()
         if self._end is None:
@@ -58,7 +81,10 @@ class AgentProcess(GuestProcess):
         """Resize the terminal from this side: what the caller writes next finds it done."""
         if self.terminal is None:
             raise Unsupported("this program has no terminal")
-        termios.tcsetwinsize(self.terminal, (window.rows, window.columns))
+        if os.isatty(self.terminal):
+            termios.tcsetwinsize(self.terminal, (window.rows, window.columns))
+        else:
+            await self._instance.tell(wire.encode_resize(self._id, window.rows, window.columns))
 
     def refuse(self, error: int, stage: wire.Stage) -> None:
         """Record that it never ran: by the program's own fault that is an end, by ours an error."""

@@ -9,34 +9,36 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
 
-import cloche_native as native
-from cloche import machine
+from cloche import agent_filter, agent_images
 from cloche.agent import AgentInstance
-from cloche.config import Config
+from cloche.agent_events import judged, watching_check, watching_of
+from cloche.agent_limits import OWN_PROCESSES, bounds
+from cloche.agent_trees import AgentTrees
 from cloche.enforcement import Enforced, Enforcement, Guarantee, Kept, Partial, kept
 from cloche.errors import ClocheError, RuntimeUnavailable, StartError
+from cloche.grouped_runtime import GroupedRuntime
 from cloche.launch import Launch
-from cloche.policy import IsolationLevel, Limits, Network, Workspace
-from cloche.runtime import Exit, Instance, Runtime
+from cloche.level import IsolationLevel
+from cloche.policy import Limits, Network, Workspace
+from cloche.runtime import Instance
+from cloche.runtime_parts import Check, Exit
 from cloche.spec import Spec
-from cloche.uids import Seat, UidPool, missing_users
+from cloche.uids import Seat
 from cloche_native import agent as wire
-from cloche_native import cgroup, findings
-from cloche_native.bounds import OUTLIVING_CALLS, Bounds, tasks_of_caller
+from cloche_native import findings
+from cloche_native.bounds import OWN_TASKS_WITHOUT_USER, Bounds, tasks_of_caller
 
 PROBE_TIMEOUT = 15.0
 REPORTS_KEPT = 256
-OWN_PROCESSES = 64  # room in a control group for the launcher, the agent and its helpers, one an exec
 Facts = Mapping[str, Any]
 
 _PROBE_LEVEL = IsolationLevel(
@@ -48,21 +50,17 @@ _PROBE_LEVEL = IsolationLevel(
 )
 
 
-class AgentRuntime(Runtime):
+class AgentRuntime(GroupedRuntime):
     """Subclass it for a launcher that can start one static program in its box with one inherited descriptor."""
 
     has_own_view = True
     """Whether the box has namespaces of its own: it finds no socket of the host, and what it makes ends with it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._lock = threading.Lock()
         self._facts: Facts | None = None
         self._reason: str | None = None
-        self._groups: cgroup.Hierarchy | None = None
-        self._users: UidPool | None = None
-        self._uids = (200_000, 65_536)
-        self._janitor: machine.Janitor | None = None
-        self._spare_groups: cgroup.Pool | None = None
         self._reports: dict[object, Enforcement] = {}
 
     @abstractmethod
@@ -87,10 +85,6 @@ class AgentRuntime(Runtime):
 
     # -- Runtime ----------------------------------------------------------------------------------------------------
 
-    def configure(self, config: Config) -> None:
-        """Take the users that the host may give to boxes."""
-        self._uids = (config.uid_base, config.uid_count)
-
     def unavailable(self) -> str | None:
         """Look for the launcher, then bring up a real box and look around in it, once per machine."""
         with self._lock:
@@ -100,7 +94,10 @@ class AgentRuntime(Runtime):
 
     def enforcement(self, spec: Spec) -> Enforcement:
         """Give what the probe found, and how each limit of ``spec`` is kept."""
-        key = (spec.level, spec.network, spec.limits, spec.workspace, spec.mounts, spec.forbidden, spec.rootfs)
+        if spec.restricts_paths():
+            return self._report(spec)  # it may depend on which files are there now
+        monitor = spec.monitor.depth, bool(spec.monitor.rules)
+        key = (spec.level, spec.network, spec.limits, spec.workspace, spec.mounts, spec.rootfs, monitor)
         report = self._reports.get(key)
         if report is None:
             if len(self._reports) >= REPORTS_KEPT:
@@ -111,124 +108,87 @@ class AgentRuntime(Runtime):
     def _report(self, spec: Spec) -> Enforcement:
         if self._facts is None:
             raise RuntimeUnavailable(self.name, self._reason or "it was not probed")
-        asked = _bounds(spec.limits)
-        grouped = f"cgroup v{self._groups.version}" if self._groups is not None else None
+        asked = bounds(spec.limits)
         plain = findings.judge(self._facts, network=spec.network.mode, level=spec.level.syscalls)
-        plain |= asked.verdicts(grouped=grouped, own_user=findings.own_user(self._facts))
+        plain |= asked.verdicts(grouped=self.grouping(), own_user=findings.own_user(self._facts))
         features = {name: kept(verdict) for name, verdict in plain.items()}
         features[Guarantee.DISK] = Enforced("every writable folder is a sized tmpfs with an inode cap")
-        features["output"] = Enforced("the host counts what it reads")
-        features["wall"] = Enforced("the host's clock; the whole tree is killed")
+        features["files"] = Enforced("a cap on inodes of every writable folder")
         features[Guarantee.PAUSE] = Partial("the agent stops every process", "a parent can see that its child stopped")
+        if spec.monitor:
+            depth, own_view = spec.monitor.depth, self.has_own_view
+            features["events"] = kept(findings.events(self._facts, depth=depth, own_view=own_view))
+        if spec.monitor.rules:
+            features["rules"] = judged(features["events"], spec.monitor)
         self.adjust(spec, features)
+        if spec.workspace.kind == "image":
+            agent_images.judge(features, taken=self.takes_images)
         return Enforcement(features)
 
-    async def create(self, spec: Spec) -> Instance:
-        """Take what a box needs from this machine and give an instance that returns it when deleted."""
+    def checks(self) -> Sequence[Check]:
+        """Say also whether programs can be watched."""
+        own = watching_check(self._facts, own_view=self.has_own_view)
+        return [*super().checks(), *([own] if own is not None else [])]
+
+    def make(self, spec: Spec) -> Instance:
+        """Give an instance of what ``launch`` says."""
         return self._make(spec, grouped=True)
-
-    def close(self) -> None:
-        """Remove the spare control groups, and end the helper that cleans up after a crash."""
-        if self._spare_groups is not None:
-            self._spare_groups.close()
-            self._spare_groups = None
-        if self._users is not None:
-            self._users.close()
-        if self._janitor is not None:
-            self._janitor.close()
-            self._janitor = None
-
-    # -- for subclasses ---------------------------------------------------------------------------------------------
-
-    def temp_folder(self, spec: Spec, seat: Seat | None) -> Path:
-        """Give a new private folder for one box, owned by its user; the launch's cleanup must ``drop_folder`` it."""
-        return self._helper().folder(spec.id, seat.uid if seat is not None else None)
-
-    def drop_folder(self, folder: Path) -> None:
-        """Remove a folder made by ``temp_folder``, whatever the guest left in it."""
-        if self._janitor is not None:
-            self._janitor.drop(folder)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _make(self, spec: Spec, *, grouped: bool) -> AgentInstance:
-        asked = _bounds(spec.limits)
-        groups = self._groups if grouped else None
-        seat = self._seat()
+    def _make(self, spec: Spec, *, grouped: bool, flags: wire.SetupFlag = wire.SetupFlag.DROP) -> AgentInstance:
+        asked = bounds(spec.limits)
+        grouped = grouped and self.grouping() is not None
+        seat = self.take_seat()
         group = None
+        tasks = partial(self._task_limit, grouped=grouped)
         try:
-            if groups is not None:
-                pids = asked.pids + OWN_PROCESSES if asked.pids is not None else None
-                group = self._pool(groups).take(memory=asked.memory, cpu=asked.cpu, pids=pids)
-            cpus = asked.affinity(grouped=groups is not None)
+            if grouped:
+                pids = asked.pids + self._own_tasks() if asked.pids is not None else None
+                group = self.take_group(memory=asked.memory, cpu=asked.cpu, pids=pids)
+            cpus = asked.affinity(grouped=grouped)
+            refused = agent_filter.refused(spec, own_view=self.has_own_view, locked=bool(cpus))
+            watching = watching_of(self._facts, spec, refused, seat, own_view=self.has_own_view)
+            filters = watching.filters() if watching is not None else (agent_filter.plain(refused), b"")
             setup = wire.Setup(
-                hostname=spec.hostname,
-                flags=wire.SetupFlag.DROP,
-                seccomp=self._filter(spec, locked=bool(cpus)),
-                rlimits=asked.rlimits(grouped=groups is not None),
-                affinity=cpus,
-                pids=self._task_limit(asked, grouped=groups is not None),
+                hostname=spec.hostname, flags=flags, seccomp=filters[0], watch=filters[1],
+                rlimits=asked.rlimits(grouped=grouped), affinity=cpus, pids=tasks(asked),
+                memory=None if grouped else asked.memory,
             )  # fmt: skip
             launch = self.launch(spec, setup, seat)
+            if watching is not None and launch.setup.landlock:
+                watching.leave_opens()
+            if (made := self.image(spec)) is not None:
+                launch = replace(launch, cleanup=(*launch.cleanup, partial(os.close, made)))
         except BaseException:
-            if group is not None and self._spare_groups is not None:
-                self._spare_groups.give(group)
+            if group is not None and (give := self.give_group()) is not None:
+                give(group)
             if seat is not None:
                 seat.release()
             raise
-        give_back = self._spare_groups.give if self._spare_groups is not None else None
-        return AgentInstance(launch, group, seat, give_back=give_back)
-
-    def _pool(self, groups: cgroup.Hierarchy) -> cgroup.Pool:
-        if self._spare_groups is None:
-            prefix = self._helper().watch_groups(dict.fromkeys(groups.parents.values()))
-            self._spare_groups = cgroup.Pool(groups, prefix)
-        return self._spare_groups
-
-    def _helper(self) -> machine.Janitor:
-        """Give the process that cleans up if this one is killed; it is told what to look for before that exists."""
-        self._janitor = self._janitor or machine.Janitor()
-        return self._janitor
+        owner = seat.uid if seat is not None else None
+        trees = AgentTrees(launch.workspace, spec, owner, own_view=self.has_own_view)
+        return AgentInstance(
+            launch, group, seat, give_back=self.give_group(), limits=spec.limits, tasks=tasks, trees=trees,
+            watching=watching,
+        )  # fmt: skip
 
     def _task_limit(self, asked: Bounds, *, grouped: bool) -> int | None:
         if asked.pids is None or self._facts is None or findings.own_user(self._facts):
             return asked.pids
         return None if grouped else asked.pids + tasks_of_caller()
 
-    def _filter(self, spec: Spec, *, locked: bool) -> bytes:
-        deny = ("sched_setaffinity",) if locked else ()
-        if self.has_own_view:
-            return _program(spec.level.syscalls, self._sockets(spec), deny, None)
-        return _program(spec.level.syscalls, self._sockets(spec), (*deny, *OUTLIVING_CALLS), os.getpid())
-
-    def _sockets(self, spec: Spec) -> native.Sockets:
-        # Unix sockets of the host are files: without a view of one's own, they could be found and connected to.
-        if spec.network.mode == "none":
-            return "unix" if self.has_own_view else "none"
-        if self.has_own_view:
-            return "all"
-        return "inet" if spec.network.mode == "host" else "none"  # no loopback of its own: none, rather than the host's
-
-    def _seat(self) -> Seat | None:
-        if os.geteuid() != 0:
-            return None
-        if self._users is None:
-            self._users = UidPool(machine.state_folder() / "uids", *self._uids)
-        return self._users.take()
+    def _own_tasks(self) -> int:
+        exact = self._facts is None or findings.own_user(self._facts)  # the guest is bounded by another limit as well
+        return OWN_PROCESSES if exact else OWN_TASKS_WITHOUT_USER
 
     def _look(self) -> str | None:
-        if os.geteuid() == 0 and (problem := missing_users(*self._uids)):
+        if problem := self.find_groups():
             return problem
-        self._groups = cgroup.detect()
-        cache = machine.ProbeCache(self.name, [*self.cache_key(), *findings.host_key(), *_code_key(type(self))])
-        facts: Facts | None = cache.read()
-        if facts is None:
-            try:
-                facts = anyio.run(self._probe)
-            except ClocheError as error:
-                return str(error)
-            cache.write(facts)
-        self._facts = facts
+        try:
+            self._facts = self.remembered(self.cache_key(), lambda: anyio.run(self._probe))
+        except ClocheError as error:
+            return str(error)
         return None
 
     async def _probe(self) -> Facts:
@@ -236,7 +196,7 @@ class AgentRuntime(Runtime):
             id=f"probe-{os.getpid()}", name=None, level=_PROBE_LEVEL, guarantees=frozenset(), network=Network(),
             limits=_PROBE_LEVEL.limits, workspace=Workspace(), env={},
         )  # fmt: skip
-        box = self._make(spec, grouped=False)
+        box = self._make(spec, grouped=False, flags=wire.SetupFlag.DROP | wire.SetupFlag.TRY_WATCH)
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         end, raw, trouble = Exit(), b"", None
         try:
@@ -269,23 +229,6 @@ class AgentRuntime(Runtime):
                 f"the self-test gave no report (exit {end.code}, signal {end.signal}): {raw[:200]!r}"
             ) from None
         return facts
-
-
-@lru_cache(64)
-def _program(profile: str, sockets: native.Sockets, deny: tuple[str, ...], protect: int | None) -> bytes:
-    return native.seccomp_program(profile, sockets=sockets, deny=deny, protect_pid=protect)
-
-
-def _code_key(runtime: type) -> list[str]:
-    files = [sys.modules[kind.__module__].__file__ for kind in runtime.__mro__ if issubclass(kind, AgentRuntime)]
-    return [f"{file} {os.stat(file).st_mtime_ns}" for file in files if file]
-
-
-def _bounds(limits: Limits) -> Bounds:
-    return Bounds(
-        memory=limits.memory, cpu=limits.cpu, pids=limits.pids, open_files=limits.open_files,
-        file_size=limits.file_size,
-    )  # fmt: skip
 
 
 def _read_all(fd: int) -> bytes:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Generator, Mapping
+import socket
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from cloche.blocking_events import Judged, Shown
+from cloche.blocking_interpreters import Boxed
 from cloche.bridge import Bridge
 from cloche.enforcement import Enforcement
 from cloche.errors import StateError
+from cloche.files.api import Files
 from cloche.job import AsyncJob, OnOutput
+from cloche.monitor import Depth, Monitor
 from cloche.output import Chunk, Lines, Stream
 from cloche.pipes import Stdin
+from cloche.policy import Limits
+from cloche.rules.ruleset import RulesLike
 from cloche.sandbox import RING_SIZE, AsyncSandbox
 from cloche.spec import Result, Spec, State, Window
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from cloche.snapshots.snapshot import BoxSnapshot
 
 T = TypeVar("T")
 
@@ -31,6 +40,7 @@ class Job:
         self.id = inner.id
         self.args = inner.args
         self.pid = inner.pid
+        self.started = inner.started
 
     @property
     def running(self) -> bool:
@@ -43,7 +53,8 @@ class Job:
         return self._inner.result
 
     def wait(self, timeout: float | None = None) -> Result:
-        return self._inner.result or self._bridge.call(self._inner.wait, timeout)
+        done = self._inner.result if self._inner.whole else None
+        return done or self._bridge.call(self._inner.wait, timeout)
 
     def output(self, since: int = 0) -> Generator[Chunk, None, None]:
         for batch in self.batches(since):
@@ -77,7 +88,7 @@ class Job:
         self._bridge.call(self._inner.resize, rows, columns)
 
 
-class Sandbox:
+class Sandbox(Boxed, Judged, Shown):
     """A living box (blocking face of ``AsyncSandbox``). Leaving its ``with`` block deletes it."""
 
     def __init__(self, inner: AsyncSandbox, bridge: Bridge) -> None:
@@ -85,9 +96,7 @@ class Sandbox:
         self._bridge = bridge
         self.id: str = inner.id
         self.name: str | None = inner.name
-        self.spec: Spec = inner.spec
         self.runtime: str = inner.runtime
-        self.enforcement: Enforcement = inner.enforcement
 
     def __enter__(self) -> Self:
         return self
@@ -95,10 +104,27 @@ class Sandbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.delete()
+        if not self._inner.deleted:
+            self._inner.check_outside("end its sandbox")
+            self._bridge.call(self._inner.__aexit__, kind, error, trace)
 
     def __repr__(self) -> str:
         return repr(self._inner)
+
+    @property
+    def spec(self) -> Spec:
+        """What was asked for, with the limits, the monitor and the rules that hold now."""
+        return self._inner.spec
+
+    @property
+    def workspace(self) -> str:
+        """Where its programs start unless told otherwise: its work folder."""
+        return self._inner.workspace
+
+    @property
+    def enforcement(self) -> Enforcement:
+        """What is kept, and by which mechanism."""
+        return self._inner.enforcement
 
     @property
     def state(self) -> State:
@@ -115,6 +141,11 @@ class Sandbox:
         """Why it is stopped, or ``""``."""
         return self._inner.reason
 
+    @property
+    def files(self) -> Files:
+        """Its files, worked on from the host."""
+        return self._inner.files.blocking
+
     def start(self) -> None:
         self._bridge.call(self._inner.start)
 
@@ -127,12 +158,13 @@ class Sandbox:
         timeout: float | str | None = None,
         tty: bool | Window = False,
         linger: bool = False,
+        worker: bool = False,
         on_output: OnOutput | None = None,
     ) -> Result:
         return self._bridge.call(
             partial(
                 self._inner.exec, *args, stdin=stdin, env=env, cwd=cwd, timeout=timeout, tty=tty, linger=linger,
-                on_output=on_output,
+                worker=worker, on_output=on_output,
             )
         )  # fmt: skip
 
@@ -145,12 +177,14 @@ class Sandbox:
         timeout: float | str | None = None,
         tty: bool | Window = False,
         linger: bool = False,
+        worker: bool = False,
         ring: int | str = RING_SIZE,
         lossless: bool = False,
+        detach: bool = False,
     ) -> Job:
         call = partial(
             self._inner.spawn, *args, stdin=stdin, env=env, cwd=cwd, timeout=timeout, tty=tty, linger=linger,
-            ring=ring, lossless=lossless,
+            worker=worker, ring=ring, lossless=lossless, detach=detach,
         )  # fmt: skip
         return Job(self._bridge.call(call), self._bridge)
 
@@ -160,27 +194,45 @@ class Sandbox:
     def attach(self, job_id: str) -> Job:
         return Job(self._bridge.call(self._inner.attach, job_id), self._bridge)
 
+    def start_worker(self, *, imports: Iterable[str] = (), script: str = "", python: str = "python3") -> None:
+        self._bridge.call(partial(self._inner.start_worker, imports=imports, script=script, python=python))
+
     def pause(self) -> None:
         self._bridge.call(self._inner.pause)
 
     def resume(self) -> None:
         self._bridge.call(self._inner.resume)
 
+    def listen(self, port: int) -> socket.socket:
+        return self._bridge.call(self._inner.listen, port)
+
+    def checkpoint(self, *, label: str = "") -> BoxSnapshot:
+        self._inner.check_outside("end its sandbox")
+        return self._bridge.call(partial(self._inner.checkpoint, label=label))
+
     def kill(self) -> None:
+        self._inner.check_outside("end its sandbox")
         self._bridge.call(self._inner.kill)
 
     def delete(self) -> None:
         if not self._inner.deleted:
+            self._inner.check_outside("end its sandbox")
             self._bridge.call(self._inner.delete)
+
+    def detach(self) -> None:
+        self._bridge.call(self._inner.detach)
 
     def wait(self) -> str:
         return self._bridge.call(self._inner.wait)
 
-    def stats(self) -> Mapping[str, float]:
-        return self._bridge.call(self._inner.stats)
-
-    def info(self) -> Mapping[str, str]:
-        return self._bridge.call(self._inner.info)
+    def update(
+        self,
+        *,
+        limits: Limits | Mapping[str, object] | None = None,
+        monitor: Monitor | Depth | None = None,
+        rules: RulesLike | None = None,
+    ) -> None:
+        self._bridge.call(partial(self._inner.update, limits=limits, monitor=monitor, rules=rules))
 
 
 def _drive(bridge: Bridge, source: AsyncIterator[T]) -> Generator[T, None, None]:

@@ -1,13 +1,37 @@
-"""What whoever runs the host decided in ``cloche.toml``: one ``[host]`` table and one table per plugin.
+"""What whoever runs the host decided in ``cloche.toml``: ``[host]``, ``[audit]``, ``[pool]``, and one table per plugin.
 
 ::
 
     [host]
     default_isolation = "enhanced"
     runtime = "microvm"               # instead of the level's own preference
+    registry = false                  # other processes of this user neither see nor reach its sandboxes
+    keeper_idle = "5s"                # how long the process that holds `cloche create`'s stays after the last of them
     uid_base = 200000                 # a host run as root gives each sandbox a user of its own:
     uid_count = 65536                 #   uid_base to uid_base + uid_count - 1
     blocked_plugins = ["other"]       # these are not even imported
+
+    [audit]
+    folder = "/var/lib/me/audit"      # incidents are noted there, in a log that shows what was changed in it
+    size = "16M"                      # of one of its files
+    keep = 64                         # files; the oldest is removed
+    sync = true                       # each line is on the disk before the next is written
+
+    [snapshots]
+    folder = "/var/lib/me/snapshots"  # of saved sandboxes, instead of $XDG_DATA_HOME/cloche/snapshots
+    size = "4G"                       # of all of them together
+
+    [pool]                            # boxes started before anybody asks; without it there are none unless asked for
+    mode = "prefer"                   # or "require", "off": what create and run do where they are not told
+    min = 1                           # boxes of one kind that wait, as long as it is asked for
+    max = 4
+    total = 16                        # of all kinds
+    idle = "10m"                      # after so long a box that was not needed goes
+    age = "1h"                        # one that waited so long is replaced
+    templates = [{ profile = "untrusted-python", min = 2 }]
+
+    [rules]
+    files = ["/srv/our-rules.yaml"]   # beside those in rules/*.yaml of the two folders named below
 
     [plugins.microvm]                 # handed to the plugin of that name in cloche_configure
     image = "/srv/guest.img"
@@ -22,22 +46,21 @@ running the host and be writable by no one else; one that the caller named is th
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from cloche import units
+from cloche import settings, units
 from cloche.errors import SpecError
+from cloche.incidents.audit_settings import AuditSettings
+from cloche.pool.settings import PoolSettings
 
-FILE_MAX: Final = 1 << 16
-LINE_MAX: Final = 1 << 10
-"""Bytes of the file, characters of one line. ``tomllib`` (Python 3.11) takes memory in the square of the parts of a
-dotted key: 200 kB of ``a.a.a`` got a process killed for memory; within these bounds the worst found was 86 MB."""
-SYSTEM_FILE: Final = Path("/etc/cloche/cloche.toml")
+FILE_NAME: Final = "cloche.toml"
+KIND: Final = "configuration"
 UID_LEAST: Final = 1 << 16
 """Below lie the users of the system and those who log in (UID_MAX in login.defs(5)), and ``nobody`` (65534)."""
 UID_MOST: Final = (1 << 31) - 1
@@ -50,9 +73,16 @@ class Config:
 
     default_isolation: str = "enhanced"
     runtime: str | None = None
+    registry: bool = True
+    keeper_idle: float = 5.0
     uid_base: int = 200_000
     uid_count: int = 65_536
     blocked_plugins: frozenset[str] = frozenset()
+    audit: AuditSettings | None = None
+    pool: PoolSettings | None = None
+    rule_files: tuple[str, ...] = ()
+    snapshot_folder: str | None = None
+    snapshot_size: int = 4 << 30
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str | None = None
 
@@ -68,14 +98,14 @@ class Config:
         if isinstance(source, Mapping):
             return _from_table(source, "config", None)
         if isinstance(source, str | Path):
-            return _from_file(Path(units.text(str(source), "config")), implicit=False)
+            return _from_file(Path(units.text(str(source), "config")), found=False)
         if source is not None:
             raise SpecError(f"config: a path or a mapping is needed, not {type(source).__name__}")
         if named := environ.get("CLOCHE_CONFIG"):
-            return _from_file(Path(named), implicit=False)
-        for place in _places(environ):
-            if _exists(place):
-                return _from_file(place, implicit=True)
+            return _from_file(Path(named), found=False)
+        for folder in settings.folders(environ):
+            if settings.exists(folder / FILE_NAME, KIND):
+                return _from_file(folder / FILE_NAME, found=True)
         return cls()
 
     def table(self, plugin: str) -> Mapping[str, Any]:
@@ -83,79 +113,21 @@ class Config:
         return MappingProxyType(deepcopy(dict(self.plugins.get(plugin, {}))))
 
 
-def _places(environ: Mapping[str, str]) -> list[Path]:
-    """Give where a file is looked for. A relative ``$XDG_CONFIG_HOME`` counts as unset (XDG base directories 0.8)."""
-    base = Path(environ.get("XDG_CONFIG_HOME", ""))
-    if not base.is_absolute():
-        base = Path(environ.get("HOME", ""), ".config")
-    users = [base / "cloche" / "cloche.toml"] if base.is_absolute() else []
-    return [*users, SYSTEM_FILE]
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, ValueError) as error:
-        # It may be there and block a plugin: going on as if it were not would weaken what its owner decided.
-        raise SpecError(f"{path}: can't tell whether this configuration exists: {error}") from None
-    return True
-
-
-def _from_file(path: Path, *, implicit: bool) -> Config:
-    import tomllib  # noqa: PLC0415 - 2 ms that a host without a file need not pay
-
-    text = _read(path, implicit=implicit)
-    long = next((n for n, line in enumerate(text.split("\n"), 1) if len(line) > LINE_MAX), None)
-    if long is not None:
-        raise SpecError(f"{path}: line {long} is longer than {LINE_MAX} characters; break it up")
-    try:
-        table = tomllib.loads(text)
-    except RecursionError:
-        raise SpecError(f"{path}: not usable: it is nested too deeply") from None
-    except ValueError as error:  # TOMLDecodeError, and what int() says of a number with thousands of digits
-        raise SpecError(f"{path}: not valid TOML: {error}") from None
-    return _from_table(table, str(path), str(path))
-
-
-def _read(path: Path, *, implicit: bool) -> str:
-    """Give the file's text; refuses what is no regular file without waiting on it (a FIFO blocks a plain open)."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: can't read this configuration: {error}") from None
-    try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise SpecError(f"{path}: can't read this configuration: it is not a regular file")
-        if implicit and (info.st_uid not in (0, os.geteuid()) or info.st_mode & stat.S_IWOTH):
-            raise SpecError(
-                f"{path}: this configuration is not trusted: it must belong to you or root and not be writable by "
-                f"everyone; fix that, or name the file in CLOCHE_CONFIG"
-            )
-        with open(fd, "rb", closefd=False) as file:
-            raw = file.read(FILE_MAX + 1)
-    except OSError as error:
-        raise SpecError(f"{path}: can't read this configuration: {error}") from None
-    finally:
-        os.close(fd)
-    if len(raw) > FILE_MAX:
-        raise SpecError(f"{path}: longer than {FILE_MAX} bytes; a configuration is short")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8: byte {error.start} is {raw[error.start]:#04x}") from None
+def _from_file(path: Path, *, found: bool) -> Config:
+    return _from_table(settings.parse(settings.read(path, KIND, found=found), str(path)), str(path), str(path))
 
 
 def _from_table(table: Mapping[str, Any], where: str, source: str | None) -> Config:
     for key in table:
-        if key not in ("host", "plugins"):
-            raise SpecError(f"{where}: unknown table {key!r}; known are [host] and [plugins.<name>]")
-    host = _table(table.get("host", {}), f"{where}: host")
+        if key not in ("host", "rules", "audit", "pool", "snapshots", "plugins"):
+            known_tables = "[host], [rules], [audit], [pool], [snapshots] and [plugins.<name>]"
+            raise SpecError(f"{where}: unknown table {key!r}; known are {known_tables}")
+    host = settings.table(table.get("host", {}), f"{where}: host")
     known: dict[str, Callable[[Any, str], object]] = {
         "default_isolation": units.identifier,
         "runtime": units.identifier,
+        "registry": _flag,
+        "keeper_idle": partial(units.duration, infinite=False),
         "uid_base": _uid_base,
         "uid_count": _uid_count,
         "blocked_plugins": _names,
@@ -165,19 +137,44 @@ def _from_table(table: Mapping[str, Any], where: str, source: str | None) -> Con
             raise SpecError(f"{where}: unknown key host.{key}; known are {', '.join(known)}")
     values: dict[str, Any] = {key: known[key](value, f"{where}: host.{key}") for key, value in host.items()}
     plugins = {
-        units.identifier(name, f"{where}: plugins"): deepcopy(_table(own, f"{where}: plugins.{name}"))
-        for name, own in _table(table.get("plugins", {}), f"{where}: plugins").items()
+        units.identifier(name, f"{where}: plugins"): deepcopy(settings.table(own, f"{where}: plugins.{name}"))
+        for name, own in settings.table(table.get("plugins", {}), f"{where}: plugins").items()
     }
-    config = Config(**values, plugins=MappingProxyType(plugins), source=source)
+    values["rule_files"] = _rule_files(settings.table(table.get("rules", {}), f"{where}: rules"), f"{where}: rules")
+    values |= _snapshots(settings.table(table.get("snapshots", {}), f"{where}: snapshots"), f"{where}: snapshots")
+    audit = AuditSettings.of(settings.table(table["audit"], f"{where}: audit"), where) if "audit" in table else None
+    pool = (
+        PoolSettings.of(settings.table(table["pool"], f"{where}: pool"), f"{where}: pool") if "pool" in table else None
+    )
+    config = Config(**values, audit=audit, pool=pool, plugins=MappingProxyType(plugins), source=source)
     if config.uid_base + config.uid_count - 1 > UID_MOST:
         raise SpecError(f"{where}: host.uid_base and host.uid_count reach over uid {UID_MOST}")
     return config
 
 
-def _table(value: object, what: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SpecError(f"{what}: a table is needed, not {value!r:.80}")
-    return dict(value)
+def _rule_files(table: Mapping[str, Any], what: str) -> tuple[str, ...]:
+    for key in table:
+        if key != "files":
+            raise SpecError(f"{what}: unknown key {key!r}; known is files")
+    files = units.sequence(table.get("files", ()), f"{what}.files")
+    for file in files:
+        if not units.text(file, f"{what}.files").startswith("/"):
+            raise SpecError(f"{what}.files: {units.shown(file)} must be an absolute path")
+    return files
+
+
+def _snapshots(table: Mapping[str, Any], what: str) -> dict[str, Any]:
+    known: dict[str, Callable[[Any, str], object]] = {"folder": units.host_path, "size": units.size}
+    for key in table:
+        if key not in known:
+            raise SpecError(f"{what}: unknown key {key!r}; known are {', '.join(known)}")
+    return {f"snapshot_{key}": known[key](value, f"{what}.{key}") for key, value in table.items()}
+
+
+def _flag(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise SpecError(f"{what}: true or false is needed, not {units.shown(value)}")
+    return value
 
 
 def _uid_base(value: int, what: str) -> int:

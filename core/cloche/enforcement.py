@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cloche import units
+from cloche.errors import SpecError
+
 
 class Guarantee(StrEnum):
     """One thing a runtime can promise. The value is the feature's name in an ``Enforcement`` report."""
@@ -34,6 +37,14 @@ class Guarantee(StrEnum):
     """What the guest can write is bounded."""
     PAUSE = "pause"
     """The whole process tree can be stopped and continued."""
+
+
+def guarantees(value: object, what: str) -> frozenset[Guarantee]:
+    """Give a set of guarantees from some or their names. Raises ``SpecError``."""
+    try:
+        return frozenset(Guarantee(g) for g in units.sequence(value, what))
+    except ValueError as error:
+        raise SpecError(f"{what}: {error}; known guarantees are {', '.join(Guarantee)}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,17 @@ class Enforcement(Mapping[str, Kept]):
             if isinstance(kept, Unenforced):
                 out[name] = str(kept)
         return out
+
+    def with_caveats(self, caveats: Mapping[str, str]) -> Enforcement:
+        """Give this report with a caveat more on each feature of ``caveats`` that is kept."""
+        out = dict(self._features)
+        for name, caveat in caveats.items():
+            match out.get(name):
+                case Enforced(mechanism):
+                    out[name] = Partial(mechanism, caveat)
+                case Partial(mechanism, first):
+                    out[name] = Partial(mechanism, f"{first}; {caveat}")
+        return Enforcement(out)
 
     def as_json(self) -> dict[str, dict[str, str]]:
         """Give the report as plain data: feature -> {status, mechanism|reason, caveat|fix}."""

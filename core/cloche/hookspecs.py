@@ -1,7 +1,8 @@
 """Every hook of cloche. A plugin is a module or object with functions of these names marked ``@cloche.hookimpl``.
 
 Names tell the kind: ``cloche_<plural noun>`` provides things and is called once, when the host loads its plugins
-(``cloche_commands``: when a command line asks for them);
+(``cloche_profiles``, ``cloche_rules``, ``cloche_responses``, ``cloche_anomaly_detectors``, ``cloche_commands``: when
+they are first wanted);
 ``cloche_<verb>_<noun>`` decides, and the first answer that is not ``None`` counts; ``cloche_<noun>_<participle>``
 observes and its answer is ignored. No hook is called per event.
 
@@ -20,8 +21,15 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from cloche.events import Event
-    from cloche.policy import IsolationLevel
+    from cloche.anomaly.detector import AnomalyDetector
+    from cloche.events.source import EventTap
+    from cloche.files.backend import VfsBackend
+    from cloche.incidents.incident import Incident
+    from cloche.incidents.response import Response
+    from cloche.level import IsolationLevel
+    from cloche.notices import Notice
+    from cloche.profile import Profile
+    from cloche.rules.rule import Rule
     from cloche.runtime import Runtime
     from cloche.spec import Spec
 
@@ -31,12 +39,6 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 # Declared so that names are settled; nothing calls these yet. docs/hooks.md says which capability brings the caller.
 LATER: Final = {
-    "cloche_profiles": "profiles in TOML",
-    "cloche_event_sources": "the native event pipeline",
-    "cloche_rules": "behaviour rules",
-    "cloche_responses": "responses to incidents",
-    "cloche_incident_raised": "responses to incidents",
-    "cloche_vfs_backends": "the files API",
     "cloche_sync_strategies": "state sync",
     "cloche_sync_stores": "state sync",
     "cloche_images": "images",
@@ -58,8 +60,36 @@ def cloche_isolation_levels() -> Sequence[IsolationLevel]:  # type: ignore[empty
 
 
 @hookspec
+def cloche_profiles() -> Sequence[Profile]:  # type: ignore[empty-body]
+    """Provide profiles: named, complete policies (``cloche.Profile``), mostly read from TOML the plugin brings along.
+
+    Called when somebody first wants a profile. Each ``name`` must be new.
+    """
+
+
+@hookspec
+def cloche_vfs_backends() -> Sequence[VfsBackend]:  # type: ignore[empty-body]
+    """Provide ways to make file systems (``cloche.VfsBackend``), which ``host.vfs`` opens by their names.
+
+    Give objects of subclasses. Each ``name`` must be new: a name once taken can't be shadowed.
+    """
+
+
+@hookspec
+def cloche_event_sources() -> Sequence[EventTap]:  # type: ignore[empty-body]
+    """Provide ways to see what guests do (``cloche.EventTap``): each gives a source of events per sandbox.
+
+    Give objects of subclasses. Each ``name`` must be new: a name once taken can't be shadowed. A sandbox whose monitor
+    names one in its ``sources`` is not started without it; without that, one that fails is recorded and done without.
+    """
+
+
+@hookspec
 def cloche_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
-    """Provide sub-commands of the ``cloche`` command line as ``click`` commands. Keep heavy imports inside them."""
+    """Provide sub-commands of the ``cloche`` command line as ``click`` commands. Keep heavy imports inside them.
+
+    One named ``rules.NAME`` is a sub-command of ``cloche rules``.
+    """
 
 
 @hookspec(firstresult=True)
@@ -80,43 +110,42 @@ def cloche_configure(config: Mapping[str, Any]) -> None:
 
 
 @hookspec
-def cloche_sandbox_created(event: Event) -> None:
-    """Observe a new sandbox, after it was started; ``event.sandbox`` is its id."""
+def cloche_sandbox_created(notice: Notice) -> None:
+    """Observe a new sandbox, after it was started; ``notice.sandbox`` is its id."""
 
 
 @hookspec
-def cloche_sandbox_deleted(event: Event) -> None:
+def cloche_sandbox_deleted(notice: Notice) -> None:
     """Observe the end of a sandbox, after everything it held was given back."""
 
 
 @hookspec
-def cloche_profiles() -> Sequence[object]:  # type: ignore[empty-body]
-    """Provide named, complete policies. Not called yet: comes with profiles in TOML."""
+def cloche_rules() -> Sequence[Rule]:  # type: ignore[empty-body]
+    """Provide behaviour rules (``cloche.Rule``). Each ``id`` must be new.
+
+    Called when rules are first wanted: by a policy that uses some, or by ``cloche rules``.
+    """
 
 
 @hookspec
-def cloche_event_sources() -> Sequence[object]:  # type: ignore[empty-body]
-    """Provide sources of guest events. Not called yet: comes with the native event pipeline."""
+def cloche_responses() -> Sequence[Response]:  # type: ignore[empty-body]
+    """Provide answers to incidents (``cloche.Response``). Each ``name`` must be new, and none of cloche's own.
+
+    Called when rules are first wanted.
+    """
 
 
 @hookspec
-def cloche_rules() -> Sequence[object]:  # type: ignore[empty-body]
-    """Provide behaviour rules. Not called yet: comes with behaviour rules."""
+def cloche_anomaly_detectors() -> Sequence[AnomalyDetector]:  # type: ignore[empty-body]
+    """Provide what says how strange a program is (``cloche.AnomalyDetector``). Each ``name`` must be new.
+
+    Called when anomalies are first wanted: by a policy whose rules ask for them.
+    """
 
 
 @hookspec
-def cloche_responses() -> Sequence[object]:  # type: ignore[empty-body]
-    """Provide answers to incidents. Not called yet: comes with responses to incidents."""
-
-
-@hookspec
-def cloche_incident_raised(incident: object) -> None:
-    """Observe an incident. Not called yet: comes with responses to incidents."""
-
-
-@hookspec
-def cloche_vfs_backends() -> Sequence[object]:  # type: ignore[empty-body]
-    """Provide backends of the host-side files API. Not called yet: comes with the files API."""
+def cloche_incident_raised(incident: Incident) -> None:
+    """Observe an incident (``cloche.Incident``), after what is done about it was done; later hits are only counted."""
 
 
 @hookspec

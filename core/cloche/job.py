@@ -5,23 +5,26 @@ from __future__ import annotations
 import contextlib
 import signal as signals
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from cloche import units
-from cloche.errors import SpecError, StateError, Unsupported
+from cloche.errors import StateError, Unsupported
 from cloche.output import Chunk, Collector, Lines, Ring, Sink, Stream
 from cloche.pipes import Reader, Source, as_bytes, feed
-from cloche.runtime import Exit, GuestProcess
-from cloche.spec import ProcessSpec, Result, Window
+from cloche.runtime import GuestProcess
+from cloche.runtime_parts import Exit
+from cloche.spec import ProcessSpec, Result, Violation, Window
 from cloche.streams import Streams
 
 if TYPE_CHECKING:
     from cloche.background import Background
 
 OnOutput = Callable[[Chunk], object]
+Verdict = Callable[[int], Awaitable[tuple[Violation, ...]]]
 GRACE = 0.003  # seconds; most programs end within it, and their output is in the pipes: no need to watch those
 SEQ_MAX = (1 << 63) - 1
 DRAIN_MAX = 2 << 20  # a pipe holds at most 1 MiB; a lingering writer must not keep us
@@ -29,6 +32,9 @@ DRAIN_MAX = 2 << 20  # a pipe holds at most 1 MiB; a lingering writer must not k
 
 class AsyncJob:
     """A program started with ``spawn`` (or, inside cloche, ``exec``). Made by the sandbox, not by you."""
+
+    whole: bool = True
+    """Whether ``result`` holds all that ``wait`` would give."""
 
     def __init__(
         self,
@@ -40,11 +46,16 @@ class AsyncJob:
         streams: Streams,
         tasks: Background,
         output_limit: int | None,
+        file_limit: int | None = None,
         on_output: OnOutput | None = None,
+        verdict: Verdict | None = None,
+        explain: Callable[[Result], Awaitable[tuple[Violation, ...]]] | None = None,
     ) -> None:
         self.id = job_id
         self.args = spec.args
         self.pid = process.pid
+        self.number = process.number
+        self.started = time.time()
         self.result: Result | None = None
         self._spec = spec
         self._process = process
@@ -52,10 +63,12 @@ class AsyncJob:
         self._streams = streams
         self._tasks = tasks
         self._limit = output_limit
+        self._file_limit = file_limit
         self._on_output = on_output
+        self._verdict = verdict
+        self._explain = explain
         self._printed = 0
-        self._cause = ""
-        self._detail = ""
+        self._cause = self._detail = ""
         self._began = time.monotonic()
         self._ended = anyio.Event()
         self._error: BaseException | None = None
@@ -115,7 +128,7 @@ class AsyncJob:
 
     async def signal(self, number: int | str) -> None:
         """Send a signal, by number or by name (``"TERM"``, ``"SIGINT"``), to the program itself."""
-        value = signal_number(number)
+        value = units.signal_number(number)
         if self.running:
             await self._process.signal(value)
 
@@ -158,10 +171,12 @@ class AsyncJob:
         except BaseException as error:
             self.fail("killed", f"its caller went away: {type(error).__name__}: {error}")
             with anyio.CancelScope(shield=True):
-                self._close(await self._put_down())
+                self._close(await self._told(self._result(await self._put_down())))
             raise
         self._drain()
-        result = self._close(end)
+        result = self._result(end)
+        with anyio.CancelScope(shield=True):  # whoever goes away now, its streams are closed
+            result = self._close(await self._told(result))
         if self._error is not None:
             raise self._error
         return result
@@ -240,14 +255,20 @@ class AsyncJob:
                 left -= len(data)
                 self._take(stream, data)
 
-    def _close(self, end: Exit) -> Result:
-        self.result = self._result(end)
+    async def _told(self, result: Result) -> Result:
+        """Give a result with what was refused or found of its acts, and the limits that it met."""
+        found = await self._verdict(self.number) if self._verdict is not None else ()
+        met = await self._explain(result) if self._explain is not None and not result.ok else ()
+        return replace(result, violations=(*found, *met))
+
+    def _close(self, result: Result) -> Result:
+        self.result = result
         if self._feeding is not None:
             self._feeding.cancel()
         self._streams.close()
         self._sink.finish()
         self._ended.set()
-        return self.result
+        return result
 
     def _result(self, end: Exit) -> Result:
         if end.refused:
@@ -255,9 +276,9 @@ class AsyncJob:
         elif self._cause:
             reason, detail = self._cause, self._detail
         elif end.out_of_memory:
-            reason, detail = "out_of_memory", "the kernel ended it because the sandbox's memory limit was reached"
+            reason, detail = "out_of_memory", "it was ended because the sandbox's memory limit was reached"
         elif end.signal is not None:
-            reason, detail = "signalled", f"ended by signal {end.signal}"
+            reason, detail = "signalled", f"ended by signal {end.signal}{self._hint(end)}"
         else:
             reason, detail = "exited", end.detail
         if isinstance(self._sink, Ring):
@@ -268,24 +289,12 @@ class AsyncJob:
         else:
             out = err = b""
         return Result(
-            args=self.args,
-            exit_code=128 + end.signal if end.signal is not None else end.code or 0,
-            reason=reason,
-            signal=end.signal,
-            stdout=out,
-            stderr=err,
-            duration=time.monotonic() - self._began,
-            usage=end.usage,
+            args=self.args, exit_code=128 + end.signal if end.signal is not None else end.code or 0, reason=reason,
+            signal=end.signal, stdout=out, stderr=err, duration=time.monotonic() - self._began, usage=end.usage,
             detail=detail,
-        )
+        )  # fmt: skip
 
-
-def signal_number(value: int | str) -> int:
-    """Give the number of a signal named ``"TERM"`` or ``"SIGTERM"`` or given as a number, else raise ``SpecError``."""
-    try:
-        if isinstance(value, str):
-            name = value.upper()
-            return int(signals.Signals[name if name.startswith("SIG") else f"SIG{name}"])
-        return int(signals.Signals(value))
-    except (KeyError, ValueError, TypeError):
-        raise SpecError(f"signal: {units.shown(value)} is no signal; use a name such as 'TERM' or its number") from None
+    def _hint(self, end: Exit) -> str:
+        if end.signal != signals.SIGXFSZ or self._file_limit is None:
+            return end.detail and f": {end.detail}"
+        return f" (SIGXFSZ): it wrote a file of more than limits.file_size, {self._file_limit} bytes"

@@ -6,17 +6,17 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cloche_native as native
+from cloche_native import files
 
 
 def state_folder() -> Path:
@@ -57,10 +57,22 @@ def _copy(source: Path, target: Path) -> None:
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
+    with _whole(target) as part:
         shutil.copyfile(source, part.name)
-    Path(part.name).chmod(0o755)
-    Path(part.name).replace(target)
+        Path(part.name).chmod(0o755)
+
+
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[IO[bytes]]:
+    """Give a file that takes the place of ``target`` once it is written, and leaves nothing if that fails."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
+        try:
+            yield part
+            part.flush()
+            Path(part.name).replace(target)
+        except BaseException:
+            Path(part.name).unlink()
+            raise
 
 
 def remove(top: Path) -> None:
@@ -68,39 +80,12 @@ def remove(top: Path) -> None:
 
     ``shutil.rmtree`` gives up at 1000 levels on Python 3.11, and at a folder without permissions unless one is root.
     """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    top.chmod(0o700)
-    fd = os.open(top, flags)
+    parent = os.open(top.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        path: list[str] = []
-        pending = [_sweep(fd)]
-        while pending[-1] or path:
-            if pending[-1]:
-                path.append(pending[-1].pop())
-                os.chmod(path[-1], 0o700, dir_fd=fd)
-                inner = os.open(path[-1], flags, dir_fd=fd)
-                os.close(fd)
-                fd = inner
-                pending.append(_sweep(fd))
-            else:
-                outer = os.open("..", flags, dir_fd=fd)
-                os.close(fd)
-                fd = outer
-                pending.pop()
-                os.rmdir(path.pop(), dir_fd=fd)
+        while not files.Folder(parent).remove(os.fsencode(top.name), recursive=True):
+            pass  # so many names at a time
     finally:
-        os.close(fd)
-    top.rmdir()
-
-
-def _sweep(fd: int) -> list[str]:
-    """Remove every file of a folder and give the names of its folders."""
-    with os.scandir(fd) as entries:
-        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_folder in names:
-        if not is_folder:
-            os.unlink(name, dir_fd=fd)
-    return [name for name, is_folder in names if is_folder]
+        os.close(parent)
 
 
 class ProbeCache:
@@ -125,13 +110,8 @@ class ProbeCache:
 
     def write(self, facts: object) -> None:
         """Keep ``facts``, whole or not at all. A folder that can't be written only costs the next host a probe."""
-        with (
-            contextlib.suppress(OSError),
-            tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False) as part,
-        ):
-            json.dump({"key": self._key, "facts": facts}, part)
-            part.flush()
-            Path(part.name).replace(self._path)
+        with contextlib.suppress(OSError), _whole(self._path) as part:
+            part.write(json.dumps({"key": self._key, "facts": facts}).encode())
 
 
 class Janitor:
@@ -149,32 +129,9 @@ class Janitor:
             theirs.close()
             os.close(null)
         self._socket = ours
-        self._folder: Path | None = None
 
-    def folder(self, name: str, uid: int | None) -> Path:
-        """Make a private temp folder for ``uid`` that is removed even if this process is killed."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="cloche-"))
-            self._tell(f"+d {self._folder}")
-            self._folder.chmod(0o711)  # each box's user must get through to its own folder
-        path = self._folder / name
-        path.mkdir(mode=0o700)
-        if uid is not None:
-            os.chown(path, uid, uid)
-        return path
-
-    def watch_groups(self, parents: Iterable[str]) -> str:
-        """Have groups below ``parents`` removed if this process is killed; give how names begin, before '-'."""
-        prefix = f"{os.getpid()}-{secrets.token_hex(4)}"
-        for parent in parents:
-            self._tell(f"+g {parent}/{prefix}-")
-        return prefix
-
-    def drop(self, path: Path) -> None:
-        """Remove a folder made by ``folder``, with whatever the guest left in it. Its processes must be gone."""
-        remove(path)
-
-    def _tell(self, line: str) -> None:
+    def tell(self, line: str) -> None:
+        """Give it one of its commands (native/init/janitor.c): ``+d FOLDER``, ``+g BEGINNING``."""
         self._socket.sendall(f"{line}\n".encode())
 
     def close(self) -> None:

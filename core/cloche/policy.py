@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from cloche import units
-from cloche.enforcement import Guarantee
+from cloche.enforcement import Guarantee, guarantees
 from cloche.errors import SpecError
+from cloche.files.access import CHANGING, LOOKING, OPERATIONS, UNRESTRICTED, Operation, PathPermissions, operations
+from cloche.files.globs import PATTERNS_MAX, Globs, check_glob
+from cloche.monitor import OFF, Depth, Monitor
+from cloche.rules.ruleset import NONE, Rules, RulesLike
 
-NetworkMode = Literal["none", "loopback", "host"]
-WorkspaceKind = Literal["tmpfs", "bind", "overlay"]
+if TYPE_CHECKING:
+    from cloche.level import IsolationLevel
+
+NetworkMode = Literal["none", "loopback", "isolated", "host"]
+WorkspaceKind = Literal["tmpfs", "bind", "overlay", "image"]
 Preference = Literal["light", "strong"]
 
 
@@ -21,8 +27,9 @@ Preference = Literal["light", "strong"]
 class Network:
     """Which network the guest sees.
 
-    ``none``: no internet socket can be made. ``loopback``: a loopback of its own. ``host``: the host's network,
-    unfiltered; it must be asked for by name.
+    ``none``: no internet socket can be made. ``loopback``: a loopback of its own. ``isolated``: that, and an interface
+    whose other end is this box's alone: what ``Sandbox.listen`` makes there answers, and nothing else is to be reached.
+    ``host``: the host's network, unfiltered; it must be asked for by name.
     """
 
     mode: NetworkMode = "none"
@@ -42,14 +49,35 @@ class Mount:
     source: str
     target: str
     read_only: bool = True
+    operations: frozenset[Operation] | None = None
+    """What may be done there, of ``read stat write create delete list``; ``None``: all, or what ``read_only`` leaves.
+
+    Given, they decide: ``read_only`` then says whether one of them changes anything.
+    """
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "source", _host_path(self.source, "mount source"))
+        object.__setattr__(self, "source", units.host_path(self.source, "mount source"))
         units.guest_path(self.target, "mount target")
         if self.target == "/":
             raise SpecError("mount target: '/' can't be mounted over; give rootfs= to choose the root folder")
         if not isinstance(self.read_only, bool):
             raise SpecError(f"mount {self.target}: read_only is True or False, not {self.read_only!r}")
+        if self.operations is not None:
+            allowed = operations(self.operations, f"mount {self.target}: operations")
+            if not self.read_only and not allowed & CHANGING:
+                raise SpecError(
+                    f"mount {self.target}: read_only=False, but of its operations none changes anything; "
+                    f"add one of {', '.join(sorted(CHANGING))}, or leave out read_only"
+                )
+            object.__setattr__(self, "operations", allowed)
+            object.__setattr__(self, "read_only", not allowed & CHANGING)
+
+    @property
+    def allows(self) -> frozenset[Operation]:
+        """What may be done there, ``read_only`` taken into account."""
+        if self.operations is not None:
+            return self.operations
+        return LOOKING if self.read_only else frozenset(OPERATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +86,7 @@ class Workspace:
 
     ``tmpfs``: memory-backed, sized by ``Limits.disk``, gone with the sandbox. ``bind``: the host folder ``source``,
     written directly. ``overlay``: ``source`` is read, writes land in a sized tmpfs and are gone with the sandbox.
+    ``image``: a file system of its own on the host's disk, of ``Limits.disk`` bytes, gone with the sandbox; as root.
     """
 
     kind: WorkspaceKind = "tmpfs"
@@ -67,11 +96,11 @@ class Workspace:
     def __post_init__(self) -> None:
         if self.kind not in get_args(WorkspaceKind):
             raise SpecError(f"workspace: {self.kind!r} is unknown; use one of {', '.join(get_args(WorkspaceKind))}")
-        if (self.kind == "tmpfs") != (self.source is None):
-            need = "takes no source" if self.kind == "tmpfs" else "needs a source folder of the host"
+        if (self.kind in ("tmpfs", "image")) != (self.source is None):
+            need = "takes no source" if self.kind in ("tmpfs", "image") else "needs a source folder of the host"
             raise SpecError(f"workspace: kind {self.kind!r} {need}")
         if self.source is not None:
-            object.__setattr__(self, "source", _host_path(self.source, "workspace source"))
+            object.__setattr__(self, "source", units.host_path(self.source, "workspace source"))
         if units.guest_path(self.target, "workspace target") == "/":
             raise SpecError("workspace target: '/' can't be the work folder")
 
@@ -94,7 +123,9 @@ class Limits:
     file_size: int | None = None
     """Bytes of one file the guest writes."""
     disk: int | None = None
-    """Bytes in each memory-backed folder the guest can write; not set, they hold as much as ``memory``."""
+    """Bytes in each folder of the guest's own that it can write; not set, they hold as much as ``memory``."""
+    files: int | None = None
+    """Files and folders in each of these folders; not set, 256 for each MiB that they hold."""
     output: int | None = None
     """Bytes that one exec may print (stdout and stderr together)."""
     wall: float | None = None
@@ -109,18 +140,20 @@ class Limits:
         open_files: int | None = None,
         file_size: int | str | None = None,
         disk: int | str | None = None,
+        files: int | None = None,
         output: int | str | None = None,
         wall: float | str | None = None,
     ) -> None:
         """Check and keep each bound; raises ``SpecError`` naming the one that makes no sense."""
         put = partial(object.__setattr__, self)
         put("memory", None if memory is None else units.size(memory, "limits.memory", least=4 << 20))
-        put("cpu", None if cpu is None else _processors(cpu))
+        put("cpu", None if cpu is None else units.processors(cpu))
         put("pids", None if pids is None else units.count(pids, "limits.pids", most=1 << 20))
-        files = None if open_files is None else units.count(open_files, "limits.open_files", least=8, most=1 << 20)
-        put("open_files", files)
+        opened = None if open_files is None else units.count(open_files, "limits.open_files", least=8, most=1 << 20)
+        put("open_files", opened)
         put("file_size", None if file_size is None else units.size(file_size, "limits.file_size", least=4096))
         put("disk", None if disk is None else units.size(disk, "limits.disk", least=64 << 10))
+        put("files", None if files is None else units.count(files, "limits.files", least=16, most=1 << 30))
         put("output", None if output is None else units.size(output, "limits.output", least=0))
         put("wall", None if wall is None else units.duration(wall, "limits.wall"))
 
@@ -129,50 +162,13 @@ class Limits:
         mine = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         return replace(base, **mine)
 
+    def differing(self, other: Limits) -> frozenset[str]:
+        """Give the names of the limits that are not the same in ``other``."""
+        return frozenset(f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name))
+
     def asked(self) -> frozenset[str]:
         """Give the names of the limits that are set."""
         return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IsolationLevel:
-    """A named set of guarantees plus policy defaults; never names a runtime.
-
-    ``syscalls`` names a profile of the static filter (those of ``cloche_native`` are named as the bundled levels);
-    ``networks`` and ``workspaces`` are what a policy at this level may ask for.
-    """
-
-    name: str
-    summary: str
-    guarantees: frozenset[Guarantee]
-    limits: Limits
-    syscalls: str
-    network: Network = Network()
-    networks: frozenset[NetworkMode] = frozenset({"none", "loopback"})
-    workspaces: frozenset[WorkspaceKind] = frozenset({"tmpfs", "bind", "overlay"})
-    minimal_proc: bool = False
-    """Show the guest only its own processes in /proc, nothing of the machine."""
-    path_rules: bool = False
-    """Repeat the file-system policy in a second mechanism where there is one, at some cost per open."""
-    prefer: Preference = "light"
-    """Among runtimes that keep everything: the strongest sharing the host's kernel, or the strongest of all."""
-
-    def __post_init__(self) -> None:
-        what = f"isolation level {units.identifier(self.name, 'isolation level')!r}"
-        object.__setattr__(self, "guarantees", _guarantees(self.guarantees, f"{what}: guarantees"))
-        _check_type(self.limits, Limits, f"{what}: limits")
-        _check_type(self.network, Network, f"{what}: network")
-        if not set(self.networks) <= set(get_args(NetworkMode)):
-            raise SpecError(f"{what}: networks: only {', '.join(get_args(NetworkMode))} exist")
-        if not set(self.workspaces) <= set(get_args(WorkspaceKind)):
-            raise SpecError(f"{what}: workspaces: only {', '.join(get_args(WorkspaceKind))} exist")
-        if self.prefer not in get_args(Preference):
-            raise SpecError(f"{what}: prefer: {self.prefer!r} is unknown; use {' or '.join(get_args(Preference))}")
-        missing = {f.name for f in fields(Limits)} - {"disk"} - self.limits.asked()
-        if missing:
-            raise SpecError(f"{what} must set every limit but disk; missing: {', '.join(sorted(missing))}")
-        if self.network.mode not in self.networks:
-            raise SpecError(f"{what}: its own default network is not among those it allows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,64 +182,77 @@ class Policy:
     workspace: Workspace = Workspace()
     mounts: tuple[Mount, ...] = ()
     forbidden: tuple[str, ...] = ()
-    """Guest paths that the guest must not see into."""
+    """What must not be seen into: the short form of ``paths=PathPermissions(forbidden=...)``, added to it."""
+    paths: PathPermissions = UNRESTRICTED
+    """Which paths may be used how, by guest and host alike."""
+    monitor: Monitor = OFF
+    """What is to be seen of the guest."""
+    rules: Rules = NONE
+    """What its acts are judged by, and what follows by itself."""
 
     def __post_init__(self) -> None:
         units.identifier(self.isolation, "isolation")
         put = object.__setattr__
-        put(self, "require", _guarantees(self.require, "require"))
-        put(self, "mounts", _sequence(self.mounts, "mounts"))
-        put(self, "forbidden", tuple(units.guest_path(p, "forbidden") for p in _sequence(self.forbidden, "forbidden")))
-        _check_type(self.limits, Limits, "limits")
-        _check_type(self.workspace, Workspace, "workspace")
+        put(self, "require", guarantees(self.require, "require"))
+        put(self, "mounts", units.sequence(self.mounts, "mounts"))
+        put(self, "forbidden", tuple(check_glob(p, "forbidden") for p in units.sequence(self.forbidden, "forbidden")))
+        if len(self.forbidden) > PATTERNS_MAX:
+            raise SpecError(f"forbidden: {len(self.forbidden)} patterns; at most {PATTERNS_MAX}")
+        units.instance(self.paths, PathPermissions, "paths")
+        units.instance(self.limits, Limits, "limits")
+        units.instance(self.workspace, Workspace, "workspace")
+        units.instance(self.monitor, Monitor, "monitor")
+        units.instance(self.rules, Rules, "rules")
         if self.network is not None:
-            _check_type(self.network, Network, "network")
+            units.instance(self.network, Network, "network")
         for mount in self.mounts:
-            _check_type(mount, Mount, "mounts")
+            units.instance(mount, Mount, "mounts")
         _no_contradiction(self)
 
+    def permissions(self) -> PathPermissions:
+        """Give ``paths`` with ``forbidden`` added."""
+        return self.paths.joined(PathPermissions(forbidden=self.forbidden))
 
-def _check_type(value: object, kind: type, what: str) -> None:
-    if not isinstance(value, kind):
-        raise SpecError(f"{what}: a cloche.{kind.__name__} is needed, not {units.shown(value)}")
+    def restrict(
+        self,
+        levels: Mapping[str, IsolationLevel],
+        *,
+        isolation: str | None = None,
+        require: Iterable[Guarantee | str] = (),
+        network: Network | NetworkMode | None = None,
+        limits: Limits | Mapping[str, object] | None = None,
+        workspace: WorkspaceKind | None = None,
+        mounts: Iterable[Mount] | None = None,
+        forbidden: Iterable[str] = (),
+        paths: PathPermissions | None = None,
+        monitor: Monitor | Depth | None = None,
+        rules: RulesLike | None = None,
+    ) -> Policy:
+        """Give this policy within these bounds: never a wider one. ``levels`` are ``host.levels``.
 
+        ``isolation``: at least this level, and its limits at most. ``require`` and ``forbidden`` come on top.
+        ``network``, ``limits`` and ``workspace`` (the kind: ``tmpfs``, ``overlay``, ``bind``) are the most that may
+        be; what the policy has already narrower stays. ``mounts``: only these of its mounts, with as much allowed on
+        each or less. ``paths``: its ``read_only`` and ``forbidden`` come on top, its ``allowed`` must lie in the
+        policy's. ``monitor``: at least this is seen of the guest. ``rules``: these judge too, and thresholds are the
+        lower ones; ``audit`` stays only if both have it. The policy that comes back names its network, every limit and
+        every threshold. Raises ``SpecError`` for a mount or an allowed path it does not have, levels that can't be
+        compared, and a policy that contradicts itself.
+        """
+        from cloche.narrowing import narrowed  # noqa: PLC0415 - it needs this module
 
-def _sequence(value: object, what: str) -> tuple[Any, ...]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise SpecError(f"{what}: a sequence is needed, not {units.shown(value)}")
-    return tuple(value)
-
-
-def _guarantees(value: object, what: str) -> frozenset[Guarantee]:
-    try:
-        return frozenset(Guarantee(g) for g in _sequence(value, what))
-    except ValueError as error:
-        raise SpecError(f"{what}: {error}; known guarantees are {', '.join(Guarantee)}") from None
-
-
-def _host_path(value: object, what: str) -> str:
-    if not isinstance(value, str | Path) or not str(value):
-        raise SpecError(f"{what}: a path of the host is needed, not {units.shown(value)}")
-    return str(Path(units.text(str(value), what)).absolute())
-
-
-def _processors(value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecError(f"limits.cpu: a number of processors is needed, not {units.shown(value)}")
-    if not 0.01 <= value <= 4096:  # noqa: PLR2004 - 10 ms of a second; more processors than Linux runs on
-        raise SpecError(f"limits.cpu: {units.shown(value)} is out of range; give 0.01 to 4096 processors")
-    return float(value)
-
-
-def _inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+        return narrowed(
+            self, levels, isolation=isolation, require=require, network=network, limits=limits, workspace=workspace,
+            mounts=mounts, forbidden=forbidden, paths=paths, monitor=monitor, rules=rules,
+        )  # fmt: skip
 
 
 def _no_contradiction(policy: Policy) -> None:
     targets = [m.target for m in policy.mounts] + [policy.workspace.target]
+    forbidden = Globs(policy.permissions().forbidden)
     for target in targets:
         if targets.count(target) > 1:
             raise SpecError(f"policy contradicts itself: two things are mounted at {target}")
-        for path in policy.forbidden:
-            if _inside(target, path):
-                raise SpecError(f"policy contradicts itself: {target} is mounted but {path} is forbidden")
+        pattern = forbidden.first(forbidden.walk(target.split("/")[1:]))
+        if pattern is not None:
+            raise SpecError(f"policy contradicts itself: {target} is mounted but {pattern} is forbidden")

@@ -8,14 +8,51 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from cloche import units
 from cloche.enforcement import Guarantee
 from cloche.errors import SpecError
-from cloche.policy import IsolationLevel, Limits, Mount, Network, NetworkMode, Policy, Workspace
+from cloche.files.access import PathPermissions
+from cloche.level import IsolationLevel
+from cloche.monitor import Depth, Monitor
+from cloche.policy import Limits, Mount, Network, NetworkMode, Policy, Workspace
+from cloche.rules.ruleset import NONE, Rules, RulesLike
 from cloche.spec import ARGS_MAX, ProcessSpec, Spec, Window, check_env
 
+if TYPE_CHECKING:
+    from cloche.profile import Profile
+
+
+class Asked(TypedDict, total=False):
+    """The keywords of ``create`` that make up a ``Spec``, for whoever hands them on."""
+
+    name: str | None
+    isolation: str | None
+    require: Iterable[Guarantee | str]
+    network: Network | NetworkMode | None
+    limits: Limits | Mapping[str, object] | None
+    workspace: Workspace | str | Path | None
+    mounts: Iterable[Mount]
+    forbidden: Iterable[str]
+    paths: PathPermissions | None
+    monitor: Monitor | Depth | None
+    rules: RulesLike | None
+    rootfs: str | Path | None
+    env: Mapping[str, str] | None
+    hostname: str
+    user: int
+    lifetime: float | str | None
+    idle_timeout: float | str | None
+    metadata: Mapping[str, str] | None
+    strict: bool
+    policy: Policy | None
+    profile: str | Path | Profile | None
+    restrict: Mapping[str, Any] | None
+
+
 _DEFAULT = Policy()
+_BOUNDS = ("isolation", "require", "network", "limits", "workspace", "mounts", "forbidden", "paths", "monitor", "rules")
 BASE_ENV = {
     "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
     "LANG": "C.UTF-8",
@@ -33,13 +70,21 @@ def make_policy(
     workspace: Workspace | str | Path | None,
     mounts: Iterable[Mount],
     forbidden: Iterable[str],
+    paths: PathPermissions | None,
+    monitor: Monitor | Depth | None,
+    rules: RulesLike | None,
 ) -> Policy:
-    """Give ``base`` (or the default policy) with each keyword that was given put over it."""
+    """Give ``base`` (or the default policy) with each keyword that was given put over it.
+
+    What is one value is replaced, but of ``limits``, and of ``rules`` as a mapping, only what is named. Lists are
+    added to: ``require``, ``forbidden`` and the patterns of ``paths`` to those of ``base``, and ``mounts`` too, where
+    one with the target of an older one takes its place. So a mount more does not
+    lift what a profile forbids.
+    """
     if base is not None and not isinstance(base, Policy):
         raise SpecError(f"policy: a cloche.Policy is needed, not {units.shown(base)}")
-    changes: dict[str, object] = {}
-    if isolation is not None:
-        changes["isolation"] = isolation
+    policy = base if base is not None else _DEFAULT
+    changes: dict[str, object] = {} if isolation is None else {"isolation": isolation}
     if network is not None:
         changes["network"] = network if isinstance(network, Network) else Network(network)
     if isinstance(limits, Mapping):
@@ -48,13 +93,46 @@ def make_policy(
         changes["limits"] = limits.over(base.limits) if base is not None and isinstance(limits, Limits) else limits
     if workspace is not None:
         changes["workspace"] = _workspace(workspace)
-    for name, value in (("require", require), ("mounts", mounts), ("forbidden", forbidden)):
-        if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-            raise SpecError(f"{name}: a sequence is needed, not {units.shown(value)}")
-        if items := tuple(value):
-            changes[name] = items
-    policy = base if base is not None else _DEFAULT
+    if monitor is not None:
+        changes["monitor"] = Monitor.of(monitor)
+    if rules is not None:
+        changes["rules"] = (
+            policy.rules.changed(rules) if isinstance(rules, Mapping) and policy.rules != NONE else Rules.of(rules)
+        )
+    changes |= _added(policy, require, mounts, forbidden, paths)
     return replace(policy, **changes) if changes else policy  # type: ignore[arg-type]
+
+
+def _added(
+    policy: Policy,
+    require: Iterable[Guarantee | str],
+    mounts: Iterable[Mount],
+    forbidden: Iterable[str],
+    paths: PathPermissions | None,
+) -> dict[str, object]:
+    """Give the lists of ``policy`` that grow, with what is added to them."""
+    changes: dict[str, object] = {}
+    if items := units.sequence(require, "require"):
+        changes["require"] = (*policy.require, *items)
+    if items := units.sequence(forbidden, "forbidden"):
+        changes["forbidden"] = (*policy.forbidden, *items)
+    if items := units.sequence(mounts, "mounts"):
+        targets = [getattr(mount, "target", None) for mount in items]
+        changes["mounts"] = (*(mount for mount in policy.mounts if mount.target not in targets), *items)
+    if paths is not None:
+        if not isinstance(paths, PathPermissions):
+            raise SpecError(f"paths: a cloche.PathPermissions is needed, not {units.shown(paths)}")
+        changes["paths"] = policy.paths.joined(paths)
+    return changes
+
+
+def restricted(policy: Policy, levels: Mapping[str, IsolationLevel], bounds: Mapping[str, Any]) -> Policy:
+    """Give ``policy`` within ``bounds``, the keywords of ``Policy.restrict``. Raises ``SpecError`` for another key."""
+    table = _mapping(bounds, "restrict")
+    for key in table:
+        if key not in _BOUNDS:
+            raise SpecError(f"restrict: {units.shown(key)} is unknown; known bounds are {', '.join(_BOUNDS)}")
+    return policy.restrict(levels, **table)
 
 
 def _workspace(value: Workspace | str | Path) -> Workspace:
@@ -124,7 +202,9 @@ def make_spec(
         limits=policy.limits.over(level.limits),
         workspace=policy.workspace,
         mounts=policy.mounts,
-        forbidden=policy.forbidden,
+        paths=policy.permissions(),
+        monitor=policy.monitor.at(level.overload),
+        rules=policy.rules.at(level),
         rootfs=_rootfs(rootfs),
         env={**BASE_ENV, **home, **variables},
         hostname=units.identifier(hostname, "hostname"),
@@ -157,14 +237,17 @@ def make_process(
     cwd: str | None,
     tty: bool | Window,
     linger: bool,
+    worker: bool = False,
 ) -> ProcessSpec:
     """Give one program's request: ``env`` over the sandbox's, ``workspace`` where no ``cwd`` is given."""
     window = (Window() if tty else None) if isinstance(tty, bool) else tty
     if window is not None and not isinstance(window, Window):
         raise SpecError(f"tty: give True or a cloche.Window, not {units.shown(tty)}")
+    if worker and window is not None:
+        raise SpecError("worker: a program of the resident worker has no terminal; leave out tty or worker")
     merged = {**spec.env, **_own_folders(spec, workspace), **_mapping(env, "env")}
     return ProcessSpec(
-        args=args, env=merged, cwd=workspace if cwd is None else cwd, window=window, linger=linger
+        args=args, env=merged, cwd=workspace if cwd is None else cwd, window=window, linger=linger, worker=worker
     )  # fmt: skip
 
 
@@ -183,7 +266,7 @@ def deadline(timeout: float | str | None, wall: float | None) -> tuple[float, st
     return (bound, "timeout") if bound <= most and timeout is not None else (most, "limit:wall")
 
 
-def _mapping(value: Mapping[str, str] | None, what: str) -> Mapping[str, str]:
+def _mapping(value: Mapping[str, Any] | None, what: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):

@@ -10,59 +10,24 @@ worker thread once per host, before any other method of the runtime, and may tak
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cloche.config import Config
 from cloche.enforcement import Enforcement, Guarantee
-from cloche.errors import Unsupported
-from cloche.spec import ProcessSpec, Spec, Usage, Window
+from cloche.errors import SandboxError, Unsupported
+from cloche.events.acts import Act
+from cloche.policy import Limits
+from cloche.runtime_parts import Check, Exit, Stdio, Tree
+from cloche.spec import ProcessSpec, Spec, Window
 
-
-@dataclass(frozen=True, slots=True)
-class Stdio:
-    """Descriptors of the host that become the program's 0, 1 and 2; ``None`` is an empty one.
-
-    They are pipe ends made by the host, which closes its copies once ``Instance.exec`` returns. With a terminal all
-    three are ``None``.
-    """
-
-    stdin: int | None = None
-    stdout: int | None = None
-    stderr: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
-    """How a program ended, as the runtime saw it from outside the guest's reach.
-
-    Exactly one of ``code`` and ``signal`` is set. ``out_of_memory``: the kernel killed it for memory.
-    ``refused``: the box could not execute it (``code`` is 126 or 127, ``detail`` says why).
-    """
-
-    code: int | None = None
-    signal: int | None = None
-    out_of_memory: bool = False
-    refused: bool = False
-    detail: str = ""
-    usage: Usage = field(default_factory=Usage)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of ``cloche doctor``.
-
-    ``ok``: it works, it does not, or (``None``) it is good to know and nothing depends on it. ``found`` says what is
-    so, ``fix`` what would make it work; both in words of a person who runs the machine.
-    """
-
-    name: str
-    found: str
-    _: KW_ONLY
-    ok: bool | None
-    fix: str = ""
+if TYPE_CHECKING:
+    from cloche.events.source import EventSource
+    from cloche.interpreters.contract import Language
+    from cloche.interpreters.values import InterpreterSpec
+    from cloche.monitor import Monitor
 
 
 class GuestProcess(ABC):
@@ -70,6 +35,8 @@ class GuestProcess(ABC):
 
     pid: int
     """Its process id as the box sees it."""
+    number: int = 0
+    """What stands for it in the events of its processes (``Event.exec``); 0: nothing does."""
     terminal: int | None = None
     """Descriptor of the terminal's controlling side; the host closes it."""
 
@@ -93,6 +60,8 @@ class GuestProcess(ABC):
 class Instance(ABC):
     """One box. Created stopped; the host calls start, exec any number of times, and always delete."""
 
+    takes_workers: ClassVar[bool] = False
+    """Whether ``start_worker`` and ``ProcessSpec.worker`` are kept."""
     workspace: str = "/"
     """Where programs start unless told otherwise: the work folder as the box sees it."""
 
@@ -131,9 +100,69 @@ class Instance(ABC):
         """Continue after ``pause``."""
         raise Unsupported("this runtime can't resume")
 
+    async def listen(self, port: int) -> socket.socket:  # noqa: ARG002 - for those that override it
+        """Give a TCP socket that listens at the host's end of the box's isolated network; see ``Sandbox.listen``."""
+        raise Unsupported("this sandbox has no network with the host at its other end; make it with network='isolated'")
+
     async def stats(self) -> Mapping[str, float]:
-        """Give usage of the whole box: ``memory`` and ``memory_peak`` bytes, ``cpu`` seconds, ``pids``."""
+        """Give what the box uses, by the names and in the units of ``cloche.Stats``; unknown ones are left out."""
         raise Unsupported("this runtime gives no statistics")
+
+    def trees(self) -> Sequence[Tree]:
+        """Give the folders that the host's files API reaches now; the innermost one that holds a path is used.
+
+        Asked before every act, in any thread, from ``start`` until ``delete`` is called: what is no longer there once
+        the box is down must no longer be given, and the descriptors stay open until ``delete``.
+        """
+        raise Unsupported("this runtime gives its host no way to the files of a box")
+
+    def sources(self) -> Sequence[EventSource]:
+        """Give what tells of the guest's acts, where the spec has a monitor: always the same, once it was started.
+
+        The instance closes them in ``delete``. Nothing by default: then ``enforcement`` must not report ``events``.
+        """
+        return ()
+
+    async def watch(self, monitor: Monitor) -> Mapping[str, str]:  # noqa: ARG002 - for those that override it
+        """Watch the guest as ``monitor`` says in place of before, or raise and have changed nothing.
+
+        Asked only where ``sources`` gives some; they stay, and their ``acts`` are then the new ones. Rules, and fewer
+        acts, hold at once. Where more acts hold only for programs started from now on, give a caveat that says so for
+        ``events``, and for ``rules`` if these are about them. ``ring``, ``overload``, ``resolve`` and ``sources`` of
+        the monitor are as before. Raises ``Unsupported`` for what can't be had later.
+        """
+        raise Unsupported("this runtime can't change what it watches of a living sandbox")
+
+    async def start_worker(self, process: ProcessSpec) -> None:  # noqa: ARG002 - for those that override it
+        """Start the resident worker that ``ProcessSpec.worker`` asks for: by its descriptor 3 (docs/snapshots.md)."""
+        raise Unsupported("this runtime has no resident workers")
+
+    async def checkpoint(self, folder: str) -> None:  # noqa: ARG002 - for those that override it
+        """Write the box as plain files into an empty folder, and end it; ``SnapshotError``: it can't, and goes on."""
+        raise Unsupported("this runtime can't save a sandbox")
+
+    async def ready(self) -> None:  # noqa: B027 - optional, and nothing is a fine answer
+        """Raise unless a started box that has run nothing yet answers; asked before one of a pool is given out."""
+
+    async def warm_up(self) -> None:  # noqa: B027 - optional, and nothing is a fine answer
+        """Do, in a started box that is about to wait in a pool, what makes its first program quick; leave nothing."""
+
+    async def counted(self) -> Mapping[str, float]:
+        """Give those of ``stats`` that only grow, and others if they cost nothing."""
+        return await self.stats()
+
+    def processes(self) -> Sequence[int]:
+        """Give the host's ids of the processes with which the box ends; they are killed if its host is dead."""
+        return ()
+
+    async def update(self, limits: Limits) -> Mapping[str, str]:  # noqa: ARG002 - for those that override it
+        """Put ``limits`` in force in place of those it was made with: all of them, or none and an error.
+
+        They are complete; ``output`` and ``wall`` are the host's own. Give, for each limit that holds only for programs
+        started from now on, a caveat that says so. Raises ``Unsupported`` naming what can't be changed, and
+        ``LimitExceeded`` when more is in use than the new bound.
+        """
+        raise Unsupported("this runtime can't change the limits of a living sandbox")
 
     def info(self) -> Mapping[str, str]:
         """Give facts a person may want to see, e.g. the process id on the host."""
@@ -151,6 +180,16 @@ class Runtime(ABC):
     """Orders candidates: 10 no namespaces, 20 namespaces, 30 a language machine, 40 a kernel of its own."""
     guarantees: ClassVar[frozenset[Guarantee]]
     """What it can keep on a machine that has everything; ``enforcement`` says what it keeps here."""
+
+    languages: ClassVar[frozenset[str]] = frozenset()
+    """Languages that ``language`` runs code of without a process, by what people write, e.g. ``"javascript"``."""
+    runs_programs: ClassVar[bool] = True
+    """Whether programs made for this machine run in its boxes; where not, a box is made only if asked for by name."""
+    vetoes: ClassVar[frozenset[Act]] = frozenset(Act)
+    """Acts of its guests that a rule can have refused before they are done, where it judges at all; by default all.
+
+    Of the others rules are told as they happen: what such a rule comes to then, ``docs/rules.md`` says.
+    """
 
     def configure(self, config: Config) -> None:  # noqa: B027 - optional, and nothing is a fine answer
         """Learn the host's own settings, before anything else is asked. There is nothing to learn by default."""
@@ -170,6 +209,25 @@ class Runtime(ABC):
     async def create(self, spec: Spec) -> Instance:
         """Make an instance that keeps what ``enforcement(spec)`` says. Raises ``SpecError`` or ``StartError``."""
 
+    def image_needs(self, spec: Spec) -> Mapping[str, str]:  # noqa: ARG002 - for those that override it
+        """Give what must be the same where an image made now is restored, by name: version, platform and so on."""
+        raise Unsupported(f"runtime {self.name!r} can't save a sandbox")
+
+    async def restore(self, spec: Spec, folder: str) -> Instance:  # noqa: ARG002 - for those that override it
+        """Make an instance as ``create``, whose ``start`` goes on where the box was whose files are in ``folder``.
+
+        They stay until ``start`` is over. Other folders of the host may be behind the same mounts.
+        """
+        raise Unsupported(f"runtime {self.name!r} can't restore a sandbox")
+
+    def language(self, spec: InterpreterSpec) -> Language:
+        """Prepare to run code of one of ``languages``; may take seconds the first time on a machine.
+
+        Called in a worker thread, after ``unavailable``. Raises ``SpecError``, ``StartError``, and ``Unenforceable``
+        where ``spec.strict`` and a bound can't be kept.
+        """
+        raise Unsupported(f"runtime {self.name!r} runs no code of {spec.language!r} without a process")
+
     def checks(self) -> Sequence[Check]:
         """Give what ``cloche doctor`` shows of this runtime, what it stands on first.
 
@@ -178,6 +236,24 @@ class Runtime(ABC):
         """
         reason = self.unavailable()
         return [Check("can make a box", reason or "it works here", ok=reason is None)]
+
+    def leavings(self) -> Sequence[str]:
+        """Give what would be left of this runtime's boxes if this process and all its helpers were killed.
+
+        One line a thing, for ``sweep`` of the same runtime in another process. Asked before each ``create``: whatever
+        that or anything later makes must be covered already. Nothing by default.
+        """
+        return ()
+
+    def sweep(self, leavings: Sequence[str]) -> list[str]:
+        """Remove what a dead host left, given what its ``leavings`` said; give what was there, in words.
+
+        Another process wrote these lines and they may be damaged: remove only what is proven to be a leaving. Raises
+        ``SandboxError`` for what stays. Runs in a worker thread, after ``unavailable``.
+        """
+        if leavings:
+            raise SandboxError(f"runtime {self.name!r} left something and can't remove it: {', '.join(leavings)[:300]}")
+        return []
 
     def close(self) -> None:  # noqa: B027 - optional, and nothing is a fine answer
         """Give back what the runtime itself holds, when its host closes. There is nothing to give back by default."""

@@ -6,7 +6,7 @@ import os
 
 from cloche.output import Stream
 from cloche.pipes import Input, Open, Reader, Source
-from cloche.runtime import Stdio
+from cloche.runtime_parts import Stdio
 
 
 class Streams:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import signal as signals
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 from cloche.errors import SpecError
 
@@ -21,6 +26,28 @@ def shown(value: object) -> str:
         return f"{value!r:.80}"
     except Exception:  # noqa: BLE001 - numbers of thousands of digits have none; others may fail as they like
         return f"a {type(value).__name__} that can't be shown"
+
+
+def plain_text(text: str) -> str:
+    """Give ``text`` with what could steer a terminal, or is no character at all, written as an escape.
+
+    Names and messages may come from a guest or from whoever made a file. A line break stays.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else escaped(c) for c in text)
+
+
+def escaped(character: str) -> str:
+    r"""Give a character as an escape; a byte that was no UTF-8 and is kept as a surrogate (PEP 383) as ``\xff``."""
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def one_line(text: str, *, most: int | None = None) -> str:
+    """Give the first ``most`` characters as ``plain_text`` does, line breaks escaped too: for one row of many."""
+    return plain_text(text[:most]).replace("\n", "\\n")
 
 
 def size(value: int | str, what: str, *, least: int = 1) -> int:
@@ -71,6 +98,30 @@ def duration(value: float | str, what: str, *, infinite: bool = True) -> float:
     return number
 
 
+def instance(value: object, kind: type, what: str) -> None:
+    """Raise ``SpecError`` unless ``value`` is a public value of the class ``kind``."""
+    if not isinstance(value, kind):
+        raise SpecError(f"{what}: a cloche.{kind.__name__} is needed, not {shown(value)}")
+
+
+def sequence(value: object, what: str) -> tuple[Any, ...]:
+    """Give ``value`` as a tuple if it is a sequence of things, else raise ``SpecError``; text is none."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise SpecError(f"{what}: a sequence is needed, not {shown(value)}")
+    return tuple(value)
+
+
+def fields_of(kind: type, value: object, what: str, *, needed: str = "a mapping") -> dict[str, Any]:
+    """Give a mapping whose keys are fields of the data class ``kind``, else raise ``SpecError``; ``needed`` is told."""
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{what}: {needed} is needed, not {shown(value)}")
+    known = [field.name for field in fields(kind)]
+    for key in value:
+        if key not in known:
+            raise SpecError(f"{what}: unknown key {shown(key)}; known are {', '.join(known)}")
+    return dict(value)
+
+
 def identifier(value: str, what: str) -> str:
     """Give ``value`` if it can serve as a name: 1 to 63 of ``A-Za-z0-9_.-``, starting with a letter or digit."""
     if not isinstance(value, str) or _NAME.fullmatch(value) is None:
@@ -95,9 +146,36 @@ def text(value: str, what: str, *, most: int = 4096) -> str:
     return value
 
 
-def guest_path(value: str, what: str) -> str:
-    """Give ``value`` if it is an absolute, plain path in the box: no ``..``, ``.``, empty part or NUL."""
-    text(value, what)
+def guest_path(value: str, what: str, *, most: int = 4096) -> str:
+    """Give ``value`` if it is an absolute, plain path of ``most`` bytes: no ``..``, ``.``, empty part or NUL."""
+    text(value, what, most=most)
     if not value.startswith("/") or (value != "/" and any(p in ("", ".", "..") for p in value[1:].split("/"))):
         raise SpecError(f"{what}: {shown(value)} must be an absolute path without '.', '..' or '//'")
     return value
+
+
+def host_path(value: object, what: str) -> str:
+    """Give ``value`` as an absolute path of the host, whether it is there or not."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise SpecError(f"{what}: a path of the host is needed, not {shown(value)}")
+    return str(Path(text(str(value), what)).absolute())
+
+
+def processors(value: float) -> float:
+    """Give ``value`` if it is a number of processors, else raise ``SpecError``."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecError(f"limits.cpu: a number of processors is needed, not {shown(value)}")
+    if not 0.01 <= value <= 4096:  # noqa: PLR2004 - 10 ms of a second; more processors than Linux runs on
+        raise SpecError(f"limits.cpu: {shown(value)} is out of range; give 0.01 to 4096 processors")
+    return float(value)
+
+
+def signal_number(value: int | str) -> int:
+    """Give the number of a signal named ``"TERM"`` or ``"SIGTERM"`` or given as a number, else raise ``SpecError``."""
+    try:
+        if isinstance(value, str):
+            name = value.upper()
+            return int(signals.Signals[name if name.startswith("SIG") else f"SIG{name}"])
+        return int(signals.Signals(value))
+    except (KeyError, ValueError, TypeError):
+        raise SpecError(f"signal: {shown(value)} is no signal; use a name such as 'TERM' or its number") from None

@@ -12,9 +12,10 @@ import signal
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from cloche_native import _lib
+from cloche_native.filters import Sockets, seccomp_profiles, seccomp_program, syscall_names, syscall_number
 from cloche_native.request import (
     STEP_ENTER,
     STEPS,
@@ -26,28 +27,14 @@ from cloche_native.request import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "RESOLVE_BENEATH",
-    "RESOLVE_CACHED",
-    "RESOLVE_IN_ROOT",
-    "RESOLVE_NO_MAGICLINKS",
-    "RESOLVE_NO_SYMLINKS",
-    "RESOLVE_NO_XDEV",
-    "Sockets",
-    "Stage",
-    "idmap_userns",
-    "init_path",
-    "landlock_abi",
-    "landlock_reason",
-    "openat2",
-    "seccomp_profiles",
-    "seccomp_program",
-    "spawn",
-    "syscall_names",
-    "syscall_number",
-]
+    "RESOLVE_BENEATH", "RESOLVE_CACHED", "RESOLVE_IN_ROOT", "RESOLVE_NO_MAGICLINKS", "RESOLVE_NO_SYMLINKS",
+    "RESOLVE_NO_XDEV", "Sockets", "Stage", "idmap_userns", "init_path", "inner_path", "landlock_abi", "landlock_reason",
+    "mount_device", "openat2", "resize_memory_folder", "seccomp_profiles", "seccomp_program", "spawn", "statx_path",
+    "syscall_names", "syscall_number",
+]  # fmt: skip
 
 _ffi, _c = _lib.ffi, _lib.lib
 
@@ -58,17 +45,8 @@ RESOLVE_BENEATH = _c.CLO_RESOLVE_BENEATH
 RESOLVE_IN_ROOT = _c.CLO_RESOLVE_IN_ROOT
 RESOLVE_CACHED = _c.CLO_RESOLVE_CACHED
 
-Sockets = Literal["all", "unix", "none", "inet"]
-
-_LEVELS = {"standard": _c.CLO_STANDARD, "enhanced": _c.CLO_ENHANCED, "maximum": _c.CLO_MAXIMUM}
-_SOCKETS = {
-    "all": _c.CLO_SOCKETS_ALL, "unix": _c.CLO_SOCKETS_UNIX, "none": _c.CLO_SOCKETS_NONE, "inet": _c.CLO_SOCKETS_INET,
-}  # fmt: skip
-_MACHINES = {"x86_64": _c.CLO_ARCH_X86_64, "aarch64": _c.CLO_ARCH_AARCH64}
-_INSTRUCTION_SIZE = 8  # struct sock_filter
-_INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
 _EAGAIN_TRIES = 32
-_INIT = str(Path(__file__).resolve().parent / "cloche-init")
+_FOLDER = str(Path(__file__).resolve().parent)
 
 
 @cache
@@ -77,11 +55,27 @@ def init_path() -> str:
 
     Raises FileNotFoundError when the package was built without it, PermissionError when it can't be executed.
     """
-    path = _INIT
+    return _executable("cloche-init")
+
+
+@cache
+def inner_path() -> str:
+    """Give the path of the executable cloche-inner, for guests with a kernel of their own; as ``init_path``."""
+    return _executable("cloche-inner")
+
+
+@cache
+def statx_path() -> str:
+    """Give the path of the library that mends statx(2) in a gVisor of before 2023-02-21; as ``init_path``."""
+    return _executable("cloche-statx.so")
+
+
+def _executable(name: str) -> str:
+    path = os.path.join(_FOLDER, name)
     if not os.path.exists(path):
-        raise FileNotFoundError(errno.ENOENT, "cloche was installed without cloche-init; install it again", path)
+        raise FileNotFoundError(errno.ENOENT, f"cloche was installed without {name}; install it again", path)
     if not os.access(path, os.X_OK):
-        raise PermissionError(errno.EACCES, "cloche-init can't be executed; is its file system mounted noexec?", path)
+        raise PermissionError(errno.EACCES, f"{name} can't be executed; is its file system mounted noexec?", path)
     return path
 
 
@@ -98,6 +92,7 @@ def spawn(
     new_session: bool = True,
     stages: Sequence[Stage] = (),
     stage_folder: str | None = None,
+    cover: str | None = None,
     namespaces: bool = False,
 ) -> tuple[int, int]:
     """Start a program without copying this process: ``(pid, pidfd)``, once the program runs.
@@ -107,7 +102,8 @@ def spawn(
     together, neither may be 0, and supplementary groups are dropped. Into each of ``cgroups``, open for writing
     (``tasks`` of version 1, ``cgroup.procs`` of version 2), the child writes itself before all else. With
     ``stages`` the program gets a mount namespace of its own with a tmpfs on ``stage_folder`` that holds them
-    (needs root and Linux 5.12; FS without id mapping: OSError EINVAL). With ``namespaces`` it is process 1 of
+    (needs root and Linux 5.12; FS without id mapping: OSError EINVAL). It sees the folder ``cover`` empty, in a mount
+    namespace of its own too. With ``namespaces`` it is process 1 of
     new ones of every kind but network (Linux 4.6). They belong to ``uid``; root of the host can't own such, so root
     must give one (OSError EPERM). No id is mapped in them yet: the program must write its ``uid_map`` first of all, as
     cloche-init does. It has CAP_SYS_ADMIN, CAP_SETPCAP, CAP_NET_ADMIN and CAP_DAC_OVERRIDE, worth something in these
@@ -130,6 +126,7 @@ def spawn(
         request.fds = _numbers([number for pair in sorted(fds.items()) for number in pair], keep)
         request.cgroups = _numbers(cgroups, keep)
         request.stage_folder = _string(stage_folder, keep)
+        request.cover = _string(cover, keep)
         request.stages = _stages(stages, keep, cleanup)
         request.n_fds, request.n_cgroups, request.n_stages = len(fds), len(cgroups), len(stages)
         request.uid = -1 if uid is None else uid
@@ -145,12 +142,13 @@ def spawn(
         return request.pid, request.pidfd
 
 
-def idmap_userns(from_uid: int, to_uid: int, from_gid: int, to_gid: int) -> int:
+def idmap_userns(from_uid: int, to_uid: int, from_gid: int, to_gid: int, root: int = 0) -> int:
     """Give a descriptor of a user namespace that shows one uid and one gid as others, for mount_setattr(2).
 
+    With ``root``, that uid and gid are shown as 0 besides: what root makes there is theirs.
     Needs CAP_SETUID and CAP_SETGID; raises OSError. The caller closes the descriptor.
     """
-    return _checked(_c.clo_idmap_userns(from_uid, to_uid, from_gid, to_gid))
+    return _checked(_c.clo_idmap_userns(from_uid, to_uid, from_gid, to_gid, root))
 
 
 def landlock_abi() -> int:
@@ -170,63 +168,6 @@ def landlock_reason() -> str:
     return f"asking for Landlock failed: {os.strerror(-status)}"
 
 
-def seccomp_profiles() -> tuple[str, ...]:
-    """Give the names of the static filters, from the widest to the strictest."""
-    return tuple(_LEVELS)
-
-
-def seccomp_program(
-    profile: str,
-    *,
-    sockets: Sockets = "all",
-    deny: Iterable[str] = (),
-    protect_pid: int | None = None,
-    machine: str | None = None,
-) -> bytes:
-    """Assemble a static filter: an array of ``struct sock_filter``, 8 bytes each, as SECCOMP_SET_MODE_FILTER takes.
-
-    ``sockets``: ``all`` allows UNIX, INET, INET6 and route NETLINK; ``unix`` only UNIX; ``none`` just connected
-    pairs; ``inet`` these and all of ``all`` but UNIX. ``deny``: names of further system calls to refuse with EPERM.
-    ``protect_pid``: a process that may not be signalled, limited or rescheduled. ``machine``: ``x86_64`` or
-    ``aarch64``, this one by default. Allowed calls whose arguments don't matter cost nothing from Linux 5.11 on.
-    Raises ValueError for an unknown name.
-    """
-    if profile not in _LEVELS:
-        raise ValueError(f"seccomp profile {profile!r} is unknown; there are {', '.join(_LEVELS)}")
-    if sockets not in _SOCKETS:
-        raise ValueError(f"sockets={sockets!r} is unknown; there are {', '.join(_SOCKETS)}")
-    names = list(deny)
-    for name in names:
-        syscall_number(name)
-    if protect_pid is not None and not 0 < protect_pid < 1 << 31:
-        raise ValueError(f"protect_pid must be a process id, not {protect_pid}")
-    keep: list[Any] = []
-    request = _ffi.new("struct clo_filter *")
-    request.arch = _machine(machine)
-    request.level, request.sockets = _LEVELS[profile], _SOCKETS[sockets]
-    request.protect_pid = protect_pid or 0
-    request.deny, request.n_deny = _strings([encode(name) for name in names], keep), len(names)
-    code = _ffi.new("uint8_t[]", _INSTRUCTIONS_MAX * _INSTRUCTION_SIZE)
-    count = _checked(_c.clo_seccomp_program(request, code, _INSTRUCTIONS_MAX))
-    return bytes(_ffi.buffer(code, count * _INSTRUCTION_SIZE))
-
-
-def syscall_names() -> tuple[str, ...]:
-    """Give the name of every system call that the filters know, of either machine."""
-    names: list[str] = []
-    while name := _c.clo_syscall_name(len(names)):
-        names.append(_ffi.string(name).decode())
-    return tuple(names)
-
-
-def syscall_number(name: str, *, machine: str | None = None) -> int | None:
-    """Give a system call's number; None where that machine never had it. Raises ValueError for an unknown name."""
-    number = _c.clo_syscall_number(encode(name), _machine(machine))
-    if number == -errno.ENOENT:
-        raise ValueError(f"system call {name!r} is unknown")
-    return number if number >= 0 else None
-
-
 def openat2(dirfd: int, path: str | bytes, *, flags: int, mode: int = 0, resolve: int) -> int:
     """Open ``path`` under ``dirfd`` with RESOLVE_ rules: a new descriptor, closed on exec (openat2(2), Linux 5.6).
 
@@ -243,17 +184,23 @@ def openat2(dirfd: int, path: str | bytes, *, flags: int, mode: int = 0, resolve
     return status
 
 
+def resize_memory_folder(folder: int, size: int, files: int) -> None:
+    """Give the tmpfs whose root is descriptor ``folder`` new bounds: bytes, and files and folders (Linux 5.2).
+
+    Raises OSError: EINVAL when more than that is in it, EOPNOTSUPP when it is no tmpfs, EPERM for all but root.
+    """
+    _checked(_c.clo_tmpfs_resize(folder, size, files))
+
+
+def mount_device(kind: str, source: str) -> int:
+    """Give a mount of a block device that is attached nowhere, as a descriptor; closing that takes it down again."""
+    return _checked(_c.clo_mount_device(encode(kind), encode(source)))
+
+
 def _checked(status: int) -> int:
     if status < 0:
         raise OSError(-status, os.strerror(-status))
     return status
-
-
-def _machine(name: str | None) -> int:
-    name = name or os.uname().machine
-    if name not in _MACHINES:
-        raise ValueError(f"there is no filter for the machine {name!r}, only for {' and '.join(_MACHINES)}")
-    return _MACHINES[name]
 
 
 def _string(text: str | None, keep: list[Any]) -> Any:  # noqa: ANN401 - cffi has no types
@@ -278,14 +225,16 @@ def _numbers(items: Sequence[int], keep: list[Any]) -> Any:  # noqa: ANN401 - cf
 def _stages(stages: Sequence[Stage], keep: list[Any], cleanup: ExitStack) -> Any:  # noqa: ANN401 - cffi has no types
     array = _ffi.new("struct clo_stage_mount[]", len(stages))
     keep.append(array)
-    namespaces: dict[tuple[int, int, int, int], int] = {}
+    namespaces: dict[tuple[int, int, int, int, int], int] = {}
     for stage, record in zip(stages, array, strict=True):
-        ids = (stage.from_uid, stage.to_uid, stage.from_gid, stage.to_gid)
+        ids = (stage.from_uid, stage.to_uid, stage.from_gid, stage.to_gid, stage.root)
         mapped = stage.from_uid != stage.to_uid or stage.from_gid != stage.to_gid
         if mapped and ids not in namespaces:
             namespaces[ids] = idmap_userns(*ids)
             cleanup.callback(os.close, namespaces[ids])
         record.source, record.target = _string(stage.source, keep), _string(stage.target, keep)
+        record.memory = _string(stage.memory, keep)
         record.userns = namespaces[ids] if mapped else -1
+        record.tree = -1 if stage.tree is None else stage.tree
         record.read_only = stage.read_only
     return array

@@ -4,6 +4,10 @@ The format is that of ``native/src/cdef.h`` (its numbers are in ``wire``): a hea
 zero, length, payload), host byte order, no padding. A body over ``WIRE_INLINE`` bytes travels in a sealed memfd
 (memfd_create(2)).
 
+cloche-inner, process 1 of a guest with a kernel of its own, speaks the same (``native/inner/inner.h``), but can pass no
+descriptor to the host: its ``Ready`` has no root, and for a program with a terminal the host passes one end of a stream
+socket pair along with EXEC and has the terminal at the other.
+
 cloche-init reports *at least once*: when a guest kills the helper process that watched over an exec, ``Exited`` can
 come a second time, or without a ``Started`` before it. The first ``Exited`` of an id counts; drop what follows.
 """
@@ -19,19 +23,24 @@ from cloche_native.packets import (
     Setup,
     encode_exec,
     encode_kill,
+    encode_limits,
     encode_pause,
+    encode_quiet,
     encode_quit,
     encode_resize,
     encode_resume,
     encode_signal,
+    encode_watch,
 )
 from cloche_native.wire import (
     CONTROL_FD,
     HEAD,
     HEAD_MEMFD,
+    WATCH_FD,
     WIRE_INLINE,
     WIRE_VERSION,
     Access,
+    Cause,
     Done,
     ExecFlag,
     Exited,
@@ -48,19 +57,21 @@ from cloche_native.wire import (
     Stage,
     Started,
     WireError,
+    access_of,
 )
 
 __all__ = [
-    "CONTROL_FD", "Access", "Done", "ExecFlag", "Exited", "Failed", "Landlock", "Mount", "MountKind", "Ready",
-    "Refused", "Reply", "Scope", "Setup", "SetupFlag", "Stage", "Started", "WireError", "control_pair", "decode",
-    "encode_exec", "encode_kill", "encode_pause", "encode_quit", "encode_resize", "encode_resume", "encode_signal",
-    "receive", "send",
+    "CONTROL_FD", "WATCH_FD", "Access", "Cause", "Done", "ExecFlag", "Exited", "Failed", "Landlock", "Mount",
+    "MountKind", "Ready", "Refused", "Reply", "Scope", "Setup", "SetupFlag", "Stage", "Started", "WireError",
+    "access_of", "control_pair", "decode",
+    "encode_exec", "encode_kill", "encode_limits", "encode_pause", "encode_quiet", "encode_quit", "encode_resize",
+    "encode_resume", "encode_signal", "encode_watch", "receive", "send", "watch_pair",
 ]  # fmt: skip
 
 _U32 = struct.Struct("=I")
 _I32 = struct.Struct("=i")
 _REFUSED = struct.Struct("=iI")
-_EXITED = struct.Struct("=iIQQQ")
+_EXITED = struct.Struct("=iIQQQII")
 _UCRED = struct.Struct("=iii")
 
 
@@ -70,6 +81,11 @@ def control_pair() -> tuple[socket.socket, socket.socket]:
     host.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     host.setblocking(False)  # noqa: FBT003 - socket.socket takes it no other way
     return host, box
+
+
+def watch_pair() -> tuple[socket.socket, socket.socket]:
+    """Make a watch socket: the supervisor's end, and the end to hand to cloche-init as ``WATCH_FD``."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def send(sock: socket.socket, packet: bytes, fds: Sequence[int] = ()) -> None:
@@ -138,7 +154,7 @@ def decode(packet: bytes, fds: Sequence[int] = ()) -> Reply:
         case Message.READY:
             if _U32.unpack(body)[0] != WIRE_VERSION:
                 raise WireError(f"cloche-init speaks wire version {_U32.unpack(body)[0]}, not {WIRE_VERSION}")
-            return Ready(fds[0])
+            return Ready(fds[0] if fds else None)
         case Message.FAILED:
             return Failed(_I32.unpack_from(body)[0], body[_I32.size :].decode("utf-8", "replace"))
         case Message.STARTED:
@@ -149,13 +165,20 @@ def decode(packet: bytes, fds: Sequence[int] = ()) -> Reply:
                 raise WireError(f"refused at unknown stage {stage}")
             return Refused(identity, error, Stage(stage))
         case Message.EXITED:
-            return Exited(identity, *_EXITED.unpack(body))
+            return _exited(identity, body)
         case _:
             return Done(identity, _I32.unpack(body)[0])
 
 
+def _exited(identity: int, body: bytes) -> Exited:
+    status, leftovers, user, system, peak, cause, zero = _EXITED.unpack(body)
+    if zero or cause not in Cause.__members__.values():
+        raise WireError(f"exited for unknown cause {cause}")
+    return Exited(identity, status, leftovers, user, system, peak, Cause(cause))
+
+
 _SHAPES = {
-    Message.READY: (_U32.size, 1, 1),
+    Message.READY: (_U32.size, 0, 1),
     Message.FAILED: (_I32.size, 0, 0),
     Message.STARTED: (_U32.size, 0, 1),
     Message.REFUSED: (_REFUSED.size, 0, 0),

@@ -13,11 +13,21 @@ import threading
 from dataclasses import dataclass
 
 Verdict = tuple[str, ...]
+ATTRIBUTE_CALLS = (
+    "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr",
+    "removexattrat", "file_setattr",
+)  # fmt: skip
+"""Calls that change attributes of files by name, which Landlock doesn't judge (landlock(7), CAVEATS)."""
+
 OUTLIVING_CALLS = (
     "shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
     "mq_open", "mq_unlink",
 )  # fmt: skip
 """System V and POSIX objects that no path names and that outlive a program: refused where there is no IPC namespace."""
+OWN_TASKS_WITHOUT_USER = 8
+"""Room in a group that alone bounds the guest's processes. Helpers beyond it, one an exec, count as the guest's."""
+DATA_LEAST, DATA_TIMES = 1 << 30, 4
+"""RLIMIT_DATA beside the agent's watch over memory: stacks of threads are 8 MiB each, of which little is ever used."""
 NEED_GROUP = "run as root, or in a delegated cgroup v2 (systemd: Delegate=yes)"
 
 
@@ -32,17 +42,22 @@ class Bounds:
     file_size: int | None = None
 
     def rlimits(self, *, grouped: bool) -> list[tuple[int, int, int]]:
-        """Give (resource, soft, hard) for every program. Never above what this process may give (setrlimit(2)).
+        """Give (resource, soft, hard) for every program. Never above what this process may give (setrlimit(2))."""
+        return [(resource.RLIMIT_CORE, 0, 0), *self.rlimits_of("memory", "open_files", "file_size", grouped=grouped)]
 
-        ``grouped``: a control group bounds memory, so address space is left alone (big mappings are cheap there).
+    def rlimits_of(self, *names: str, grouped: bool) -> list[tuple[int, int, int]]:
+        """Give those that keep the bounds of these names.
+
+        ``grouped``: a control group bounds memory. Else what a process maps as its own is bounded too (RLIMIT_DATA),
+        generously: address space that is only reserved, as by machines that compile while they run, doesn't count.
         """
-        wanted = [(resource.RLIMIT_CORE, 0)]
-        if self.open_files is not None:
+        wanted = []
+        if "open_files" in names and self.open_files is not None:
             wanted.append((resource.RLIMIT_NOFILE, self.open_files))
-        if self.file_size is not None:
+        if "file_size" in names and self.file_size is not None:
             wanted.append((resource.RLIMIT_FSIZE, self.file_size))
-        if self.memory is not None and not grouped:
-            wanted.append((resource.RLIMIT_AS, self.memory))
+        if "memory" in names and self.memory is not None and not grouped:
+            wanted.append((resource.RLIMIT_DATA, max(DATA_LEAST, DATA_TIMES * self.memory)))
         out = []
         for number, value in wanted:
             hard = resource.getrlimit(number)[1]
@@ -67,16 +82,20 @@ class Bounds:
             out["memory"] = (
                 ("enforced", f"{grouped} memory controller, swap included")
                 if grouped
-                else ("partial", "RLIMIT_AS", "bounds each process's address space, not the tree; JITs reserve much")
+                else (
+                    "partial",
+                    "the agent looks at all processes and kills the program that has most; RLIMIT_DATA",
+                    "it looks every 2 to 100 ms: what is filled faster is over the bound for a moment",
+                )
             )
         if self.cpu is not None:
             out["cpu"] = _cpu(self.cpu, grouped)
         if self.pids is not None:
             out["pids"] = _pids(grouped, own_user=own_user)
         if self.open_files is not None:
-            out["open_files"] = ("enforced", "RLIMIT_NOFILE")
+            out["open_files"] = ("enforced", "RLIMIT_NOFILE of each process")
         if self.file_size is not None:
-            out["file_size"] = ("enforced", "RLIMIT_FSIZE")
+            out["file_size"] = ("enforced", "RLIMIT_FSIZE, SIGXFSZ")
         return out
 
 
@@ -95,7 +114,11 @@ def _pids(grouped: str | None, *, own_user: bool) -> Verdict:
             "RLIMIT_NPROC of a user of its own" + (f" and {grouped} pids controller" if grouped else ""),
         )
     if grouped:
-        return ("enforced", f"{grouped} pids controller")
+        return (
+            "partial",
+            f"{grouped} pids controller",
+            f"up to {OWN_TASKS_WITHOUT_USER} more: the room for cloche's own processes in the group",
+        )
     return (
         "partial",
         "RLIMIT_NPROC above what the caller runs already",

@@ -10,8 +10,8 @@ Needs Linux 4.13 for version 1, 5.14 (cgroup.kill) for version 2.
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import glob
 import itertools
 import os
 import re
@@ -20,13 +20,23 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cloche_native.cgroup_files import CONTROLLERS_V2, parents_v1, parents_v2, prepare_v2, remove
+from cloche_native.cgroup_files import (
+    CONTROLLERS_V2,
+    PARENT,
+    mount_points,
+    parents_v1,
+    parents_v2,
+    prepare_v2,
+    remove,
+    step_aside_v2,
+    step_back_v2,
+)
 from cloche_native.cgroup_group import Group, GroupV1, GroupV2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Group", "Hierarchy", "Pool", "detect"]
+__all__ = ["Group", "Hierarchy", "Pool", "detect", "is_parent", "parents_v1"]
 
 _MAKE_TRIES = 4
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
@@ -111,21 +121,25 @@ class Pool:
         wanted = {name: value for name, value in bounds.items() if value is not None}
         with self._lock:
             for index, group in enumerate(self._spare):
-                if group.bounds == wanted:
+                if group.bounds == wanted and group.is_there():
                     return self._spare.pop(index)
             name = f"{self._prefix}-{next(self._numbers)}"
         return self._hierarchy.create(name, memory=memory, swap=swap, pids=pids, cpu=cpu)
 
-    def give(self, group: Group) -> None:
-        """Take a group back, emptied: kept for another box if it can be, else deleted."""
-        if group.recycle():
-            with self._lock:
-                self._spare.append(group)
-                too_many = self._spare.pop(0) if len(self._spare) > self._keep else None
-            if too_many is not None:
-                too_many.delete()
-        else:
-            group.delete()
+    def give(self, group: Group, *, patience: float | None = None) -> None:
+        """Take a group back, emptied: kept for another box if it can be, else deleted, see ``Group.delete``."""
+        try:
+            kept = group.recycle()
+        except FileNotFoundError:  # somebody has removed it
+            kept = False
+        if not kept:
+            group.delete(patience=patience)
+            return
+        with self._lock:
+            self._spare.append(group)
+            too_many = self._spare.pop(0) if len(self._spare) > self._keep else None
+        if too_many is not None:
+            too_many.delete(patience=patience)
 
     def close(self) -> None:
         """Delete the spare groups."""
@@ -136,16 +150,41 @@ class Pool:
         self._hierarchy.tidy()
 
 
+def is_parent(folder: str) -> bool:
+    """Say whether ``folder`` is a folder ``cloche`` of a mounted control-group hierarchy: what is in it is cloche's."""
+    return os.path.basename(folder) == PARENT and any(folder.startswith(f"{m}/") for m in mount_points())
+
+
 def detect() -> Hierarchy | None:
-    """Find where groups that bound memory, processes and CPU time can be made, by making one; None where they can't."""
+    """Find where groups that bound memory, processes and CPU time can be made, by making one; None where they can't.
+
+    In version 2, a process that is alone in a group handed over to it is moved into a group below, ``cloche-host``, if
+    that is what it takes: a group with a process of its own can't bound others.
+    """
     candidates = [Hierarchy(2, dict.fromkeys(CONTROLLERS_V2, parent)) for parent in parents_v2()]
     version_1 = parents_v1()
     if version_1 is not None:
         candidates.append(Hierarchy(1, version_1))
-    for candidate in candidates:
-        with contextlib.suppress(OSError):
-            name = f"probe-{os.getpid()}-{time.monotonic_ns()}"
-            candidate.create(name, memory=1 << 24, pids=8, cpu=1.0).delete()
-            candidate.tidy()
-            return candidate
-    return None
+    found = next(filter(_works, candidates), None)
+    if found is None and (parent := step_aside_v2()) is not None:
+        found = Hierarchy(2, dict.fromkeys(CONTROLLERS_V2, parent))
+        if not _works(found):
+            step_back_v2()
+            return None
+    return found
+
+
+def _works(candidate: Hierarchy) -> bool:
+    """Make a group and remove it, and what a process that was killed at just that has left."""
+    kind = f"probe-{os.stat('/proc/self/ns/pid').st_ino}"
+    try:
+        name = f"{os.getpid()}-{kind}-{time.monotonic_ns()}"
+        candidate.create(name, memory=1 << 24, pids=8, cpu=1.0).delete()
+        for parent in dict.fromkeys(candidate.parents.values()):
+            for folder in glob.iglob(f"{glob.escape(parent)}/*-{kind}-*"):
+                if not os.path.exists(f"/proc/{os.path.basename(folder).partition('-')[0]}"):
+                    remove(folder)
+        candidate.tidy()
+    except OSError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 CONTROLLERS_V1 = ("freezer", "memory", "pids", "cpu", "cpuacct")
 CONTROLLERS_V2 = ("memory", "pids", "cpu")
+COUNTING_V2 = "io"  # bounds nothing here; used where it is, for what it counts
 PARENT = "cloche"
+ASIDE = "cloche-host"
 SETTLE_SECONDS = 5.0  # how long freezing, killing or removing a group may take
 _FILE_MAX = 1 << 20
 
@@ -43,19 +46,23 @@ def read_pairs(path: str) -> dict[str, int]:
     return {name: int(value) for name, value in (line.split() for line in read(path).splitlines())}
 
 
-def settle(done: Callable[[], bool], complaint: str) -> None:
-    """Ask until ``done`` is true, more and more seldom; TimeoutError with ``complaint`` after SETTLE_SECONDS."""
-    until = time.monotonic() + SETTLE_SECONDS
+def settle(done: Callable[[], bool], complaint: str, *, patience: float | None = None) -> None:
+    """Ask until ``done`` is true, more and more seldom; TimeoutError with ``complaint`` after ``patience`` seconds.
+
+    Without ``patience`` after SETTLE_SECONDS; with 0 it asks once and never sleeps.
+    """
+    patience = SETTLE_SECONDS if patience is None else patience
+    until = time.monotonic() + patience
     pause = 0.0001
     while not done():
-        if time.monotonic() > until:
-            raise TimeoutError(errno.ETIMEDOUT, f"{complaint} within {SETTLE_SECONDS:g} s")
+        if not patience or time.monotonic() > until:
+            raise TimeoutError(errno.ETIMEDOUT, f"{complaint} within {patience:g} s")
         time.sleep(pause)
         pause = min(2 * pause, 0.02)
 
 
-def remove(folder: str) -> None:
-    """Remove a group's folder, gone or not; OSError EBUSY when processes stay in it for SETTLE_SECONDS."""
+def remove(folder: str, *, patience: float | None = None) -> None:
+    """Remove a group's folder, gone or not; OSError EBUSY when processes stay in it for ``patience`` (``settle``)."""
 
     def removed() -> bool:
         try:
@@ -69,7 +76,7 @@ def remove(folder: str) -> None:
         return True
 
     try:
-        settle(removed, "processes stay in it")
+        settle(removed, "processes stay in it", patience=patience)
     except TimeoutError as error:
         raise OSError(errno.EBUSY, error.strerror, folder) from None
 
@@ -103,6 +110,11 @@ def _mounts() -> list[_Mount]:
             root, point = (field.replace("\\040", " ") for field in before.split(" ")[3:5])
             found.append(_Mount(kind, frozenset(options.split(",")), root, point))
     return found
+
+
+def mount_points() -> list[str]:
+    """Give where control-group hierarchies are mounted."""
+    return [mount.point for mount in _mounts()]
 
 
 def _own_groups() -> dict[str, str]:
@@ -139,6 +151,38 @@ def parents_v2() -> Iterator[str]:
         folder = os.path.dirname(folder)
 
 
+def step_aside_v2() -> str | None:
+    """Move this process from its group, if it is alone there, into one below; give the folder ``cloche`` beside that.
+
+    None where it may not or others are there: whose they are and what they expect isn't ours to say.
+    """
+    mount = next((m for m in _mounts() if m.kind == "cgroup2"), None)
+    if mount is None:
+        return None
+    folder = mount.folder_of(_own_groups().get("", "/"))
+    try:
+        alone = read(f"{folder}/cgroup.procs").split() == [str(os.getpid())]
+        if not alone or not set(CONTROLLERS_V2).issubset(read(f"{folder}/cgroup.controllers").split()):
+            return None
+        os.mkdir(f"{folder}/{ASIDE}")
+        try:
+            write(f"{folder}/{ASIDE}/cgroup.procs", "0")
+        except OSError:
+            os.rmdir(f"{folder}/{ASIDE}")
+            return None
+    except OSError:
+        return None
+    return f"{folder}/{PARENT}"
+
+
+def step_back_v2() -> None:
+    """Undo ``step_aside_v2``."""
+    mount = next(m for m in _mounts() if m.kind == "cgroup2")
+    aside = mount.folder_of(_own_groups()[""])
+    write(f"{os.path.dirname(aside)}/cgroup.procs", "0")
+    os.rmdir(aside)
+
+
 def prepare_v2(parent: str) -> None:
     """Make ``parent`` and have it hand out the controllers; OSError where this process may not.
 
@@ -155,6 +199,10 @@ def prepare_v2(parent: str) -> None:
 
 def _hand_out(folder: str) -> None:
     path = f"{folder}/cgroup.subtree_control"
-    missing = set(CONTROLLERS_V2).difference(read(path).split())
+    given = read(path).split()
+    missing = set(CONTROLLERS_V2).difference(given)
     if missing:
         write(path, " ".join(f"+{name}" for name in sorted(missing)))
+    with contextlib.suppress(OSError):  # where it can't be counted nothing is told of it
+        if COUNTING_V2 not in given and COUNTING_V2 in read(f"{folder}/cgroup.controllers").split():
+            write(path, f"+{COUNTING_V2}")

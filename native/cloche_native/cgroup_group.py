@@ -6,6 +6,7 @@ Files and their meaning: Documentation/admin-guide/cgroup-v1/ and cgroup-v2.rst 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from abc import ABC, abstractmethod
@@ -62,6 +63,10 @@ class Group(ABC):
             self._set_quota(max(QUOTA_MIN_US, round(cpu * PERIOD_US)))
             self.bounds["cpu"] = cpu
 
+    def is_there(self) -> bool:
+        """Say whether it has not been removed by somebody else."""
+        return all(map(os.path.isdir, self.folders))
+
     def recycle(self) -> bool:
         """Make an empty group as new, bounds kept, for another box; False when it must be deleted instead.
 
@@ -74,12 +79,15 @@ class Group(ABC):
         """Give the ids of the processes in the group, as this process sees them."""
         return [int(line) for line in read(f"{self.folders[0]}/cgroup.procs").split()]
 
-    def delete(self) -> None:
-        """Remove the group; no error when it is gone. OSError EBUSY when processes stay in it: kill first."""
+    def delete(self, *, patience: float | None = None) -> None:
+        """Remove the group; no error when it is gone. OSError EBUSY when processes stay in it: kill first.
+
+        ``patience`` is how many seconds it may sleep until they have left, 0 for not at all. May be repeated.
+        """
         while self._fds:
             os.close(self._fds.pop())
         for folder in self.folders:
-            remove(folder)
+            remove(folder, patience=patience)
 
     @abstractmethod
     def freeze(self) -> None:
@@ -98,7 +106,10 @@ class Group(ABC):
         """Give what the group uses.
 
         ``memory`` and ``memory_peak`` (bytes, page cache included; no peak in version 2 before Linux 5.19),
-        ``cpu_us``, ``pids``, ``throttled`` (times held back by the CPU quota), ``throttled_us``.
+        ``cpu_us``, ``pids``, ``throttled`` (times held back by the CPU quota), ``throttled_us``; where the kernel
+        counts these ``pids_refused`` (forks that the bound on them refused) and ``pids_peak``; in version 2 also
+        ``io_read`` and ``io_write`` (bytes) where its controller is handed down. Version 1 counts bytes only for
+        groups that have a bound on them.
         """
 
     @abstractmethod
@@ -144,8 +155,14 @@ class GroupV1(Group):
         else:
             # Memory alone may at no moment be above memory and swap together.
             wanted.insert(0 if memory + swap >= now else 1, (both, memory + swap))
-        for path, value in wanted:
-            write(path, str(value))
+        before = [(path, read(path)) for path, _ in wanted]
+        try:
+            for path, value in wanted:
+                write(path, str(value))
+        except OSError:
+            for path, text in reversed(before):
+                write(path, text)
+            raise
 
     def _set_quota(self, quota_us: int) -> None:
         write(f"{self._of['cpu']}/cpu.cfs_quota_us", str(quota_us))  # of PERIOD_US, which no one changes
@@ -181,6 +198,7 @@ class GroupV1(Group):
             "memory_peak": int(read(f"{memory}/memory.max_usage_in_bytes")),
             "cpu_us": int(read(f"{self._of['cpuacct']}/cpuacct.usage")) / 1000,
             "pids": int(read(f"{self._of['pids']}/pids.current")),
+            **_forks(self._of["pids"]),
             "throttled": self._count("nr_throttled", "cpu", "cpu.stat"),
             "throttled_us": self._count("throttled_time", "cpu", "cpu.stat") / 1000,
         }
@@ -199,9 +217,21 @@ class GroupV2(Group):
         return self._of["memory"]
 
     def _set_memory(self, memory: int, swap: int) -> None:
+        if int(read(f"{self._folder}/memory.current")) > memory:
+            self._reclaim(memory)
         write(f"{self._folder}/memory.max", str(memory))
         with contextlib.suppress(FileNotFoundError):  # a kernel that does not swap
             write(f"{self._folder}/memory.swap.max", str(swap))
+
+    def _reclaim(self, memory: int) -> None:
+        """Have the kernel take back what is over; it would kill for ``memory.max``, but not for ``memory.high``."""
+        write(f"{self._folder}/memory.high", str(memory))
+        try:
+            used = int(read(f"{self._folder}/memory.current"))
+        finally:
+            write(f"{self._folder}/memory.high", "max")
+        if used > memory:
+            raise OSError(errno.EBUSY, f"{used} bytes are in use, and {memory} were asked for", self._folder)
 
     def _set_quota(self, quota_us: int) -> None:
         write(f"{self._folder}/cpu.max", f"{quota_us} {PERIOD_US}")
@@ -226,12 +256,26 @@ class GroupV2(Group):
             "memory": int(read(f"{self._folder}/memory.current")),
             "cpu_us": cpu["usage_usec"],
             "pids": int(read(f"{self._folder}/pids.current")),
+            **_forks(self._folder),
             "throttled": cpu["nr_throttled"],
             "throttled_us": cpu["throttled_usec"],
         }
         with contextlib.suppress(FileNotFoundError):
             used["memory_peak"] = int(read(f"{self._folder}/memory.peak"))
+        with contextlib.suppress(FileNotFoundError):
+            pairs = [pair.partition("=") for pair in read(f"{self._folder}/io.stat").split()]  # "8:0 rbytes=1 ..."
+            for name, key in (("io_read", "rbytes"), ("io_write", "wbytes")):
+                used[name] = sum(int(value) for found, _, value in pairs if found == key)
         return used
 
     def oom_kills(self) -> int:
         return read_pairs(f"{self._folder}/memory.events")["oom_kill"]
+
+
+def _forks(folder: str) -> dict[str, float]:
+    """Give the most processes there were, and how many the bound refused (Linux 6.1 and 4.7)."""
+    found: dict[str, float] = {}
+    with contextlib.suppress(FileNotFoundError):
+        found["pids_refused"] = read_pairs(f"{folder}/pids.events")["max"]
+        found["pids_peak"] = int(read(f"{folder}/pids.peak"))
+    return found

@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloche_native as native
 from cloche_native.bounds import Verdict
@@ -33,6 +34,27 @@ _MACHINE = (
 )  # fmt: skip
 _STATUS = ("Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp", "Seccomp_filters")
 _NS = ("user", "pid", "mnt")
+_SHOWN = "texts are what the guest showed: another of its threads may change them meanwhile"
+_UNSEEN = "messages sent by sendmsg are not told"
+_UNWATCHABLE = {
+    "None": ("the self-test did not try it", "report this"),
+    "EBUSY": (
+        "this process is itself watched by another, and the kernel takes one watcher for a program",
+        "run cloche outside of that sandbox, or leave out monitor=",
+    ),
+    "ENOSYS": ("the kernel has no seccomp notification", "Linux 5.0 with CONFIG_SECCOMP_FILTER has it"),
+    "EINVAL": ("the kernel has no seccomp notification", "Linux 5.0 has it"),
+    "EPERM": ("whoever started this process forbids it to watch others", "run cloche outside of that container"),
+}
+_LACKING = {
+    "continue": ("the kernel can't let a call that was notified go on", "Linux 5.5 can"),
+    "end": ("the kernel does not tell when the last process of a program is gone", "Linux 5.9 does"),
+    "open": (
+        "the kernel can't give a file that was opened in a guest's place as the answer to its call",
+        "Linux 5.14 can; or use monitor='full'",
+    ),
+}
+_CAP_SYS_PTRACE = 19
 CAPABILITY_SETS = ("effective", "permitted", "inheritable", "ambient")
 
 
@@ -71,6 +93,77 @@ def judge(facts: Facts, *, network: str, level: str) -> dict[str, Verdict]:
     }
 
 
+class Looker(NamedTuple):
+    """Who is to read the memory of guests, where texts are: what decides whether they may."""
+
+    yama: str  # this machine's kernel.yama.ptrace_scope, "" without Yama
+    root: bool
+    traces: bool  # has CAP_SYS_PTRACE
+
+    @classmethod
+    def here(cls) -> Looker:
+        """Give this process."""
+        effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", _read("/proc/self/status"), re.MULTILINE)
+        traces = effective is not None and bool(int(effective[1], 16) >> _CAP_SYS_PTRACE & 1)
+        return cls(_read("/proc/sys/kernel/yama/ptrace_scope"), os.geteuid() == 0, traces)
+
+
+def events(facts: Facts, *, depth: str, own_view: bool, looker: Looker | None = None) -> Verdict:
+    """Say whether what programs do can be told of at ``depth``; ``own_view``: the box has files of its own.
+
+    ``looker`` is this process unless given.
+    """
+    if lacking := _lacking(facts, depth):
+        return ("unenforced", *lacking)
+    looker = looker or Looker.here()
+    may_trace = looker.traces or (own_view and not looker.root)  # its user namespace is ours
+    if hidden := _hidden(looker, may_trace=may_trace):
+        return ("unenforced", *hidden)
+    if depth == "strict" and not own_view:
+        return (
+            "unenforced",
+            "in a guest's place the host would open what Landlock alone keeps from one that sees the host's folders",
+            "use monitor='full', or a runtime with a view of its own",
+        )
+    if depth == "strict":
+        return (
+            "partial",
+            "seccomp notifications; where a rule judges a path, the file is opened in the guest's place",
+            f"of other calls {_SHOWN}; {_UNSEEN}",
+        )
+    unread = "" if may_trace else "; of each program's first execution no path is told, only that it began"
+    return ("partial", "seccomp notifications, answered by a native thread", f"{_SHOWN}; {_UNSEEN}{unread}")
+
+
+def _lacking(facts: Facts, depth: str) -> tuple[str, str] | None:
+    """Give what the kernel can't do of watching at ``depth``, and what to do."""
+    found = facts.get("listener")
+    if found != "ok":
+        return _UNWATCHABLE.get(str(found), (f"the kernel gave no listener ({found})", "report this"))
+    able = facts.get("listener can", ())
+    for power, lacking in _LACKING.items():
+        if power not in able and (power != "open" or depth == "strict"):
+            return lacking
+    return None
+
+
+def _hidden(looker: Looker, *, may_trace: bool) -> tuple[str, str] | None:
+    """Give why the memory of a guest can't be read, and what to do; the levels are of the kernel's page on Yama."""
+    if looker.root and not may_trace:
+        return (
+            "root without CAP_SYS_PTRACE may not read the memory of another user's processes, and guests are such",
+            "give this container that capability: docker run --cap-add SYS_PTRACE",
+        )
+    if looker.yama == "3":
+        return ("kernel.yama.ptrace_scope is 3: nobody may read the memory of another process", "boot with a lower one")
+    if looker.yama == "2" and not may_trace:
+        return (
+            "kernel.yama.ptrace_scope is 2: only root may read the memory of another process",
+            "run the host as root, or use a runtime with user namespaces",
+        )
+    return None
+
+
 def _process(facts: Facts) -> Verdict:
     if _own(facts, "pid"):
         return ("enforced", "own process-id namespace; the kernel ends all of it with its first process")
@@ -94,15 +187,20 @@ def _filesystem(facts: Facts) -> Verdict:
         return ("unenforced", why, "this is a fault of the machine or of cloche; please report it")
     if _own(facts, "mnt"):
         return ("enforced", "own mount namespace: read-only system, nothing else of the host")
-    caveat = "names, sizes and owners of the host's files can still be seen"
+    caveat = "names, sizes and owners of the host's files can still be seen; "
     if os.geteuid() != 0:
-        caveat += "; mode, times and attributes of the caller's own files can be changed, though not what is in them"
+        caveat += "mode and times of the caller's own files can be changed, though not what is in them"
+    else:
+        caveat += "the times of files that everybody may write can be set to now"
     return ("partial", "Landlock", caveat)
 
 
 def _network(facts: Facts, mode: str) -> Verdict:
     if mode == "host":
         return ("enforced", "the host's network, as asked")
+    if mode == "isolated":
+        fix = "use network='loopback', or a runtime that makes such networks"
+        return ("unenforced", "it has no network with the host at its other end", fix)
     separate = _own(facts, "net") and set(facts.get("interfaces", ["?"])) <= {"lo"}
     refused = all(facts.get("sockets", {}).get(kind) not in ("ok", None) for kind in ("inet", "inet6", "packet"))
     if mode == "none" and separate and refused:

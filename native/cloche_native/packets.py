@@ -25,6 +25,7 @@ _RECORD = struct.Struct("=HHI")
 _SIGNAL = struct.Struct("=II")
 _WINDOW = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
+_U64 = struct.Struct("=Q")
 _RLIMIT = struct.Struct("=IIQQ")
 _IDS = struct.Struct("=IIII")
 
@@ -40,8 +41,10 @@ class Setup:
 
     hostname "" leaves it; landlock 0 applies none; paths are (access, absolute path); seccomp is an array of struct
     sock_filter, b"" for none; rlimits are (resource, soft, hard) with -1 for unlimited; affinity is CPU numbers, empty
-    for all; pids is how many processes an exec may have, None for no limit; ids are (uid here, uid outside, gid here,
-    gid outside) to map in a user namespace that has no maps yet.
+    for all; pids is how many processes an exec may have, None for no limit; memory is how many bytes all execs may have
+    together, which cloche-init sees to by killing the one that has most, None for no limit; ids are (uid here, uid
+    outside, gid here, gid outside) to map in a user namespace that has no maps yet. watch is a filter that is put on
+    every program besides, b"" for none; its listener comes by the watch socket, descriptor ``WATCH_FD``.
     """
 
     hostname: str = ""
@@ -50,9 +53,11 @@ class Setup:
     landlock: Landlock = Landlock.NONE
     paths: Sequence[tuple[Access, str]] = ()
     seccomp: bytes = b""
+    watch: bytes = b""
     rlimits: Sequence[tuple[int, int, int]] = ()
     affinity: frozenset[int] = frozenset()
     pids: int | None = None
+    memory: int | None = None
     ids: tuple[int, int, int, int] | None = None
 
     def encode(self) -> bytes:
@@ -64,18 +69,16 @@ class Setup:
         if self.landlock:
             records.append(_record(Tag.LANDLOCK, _U32.pack(self.landlock)))
         for access, path in self.paths:
-            if not access:
+            if not access & ~Access.NO_LINKS:
                 raise ValueError(f"Landlock path {path}: no access is what every other path has")
             records.append(_record(Tag.PATH, _U32.pack(access) + _absolute("Landlock path", path)))
         if self.seccomp:
-            if len(self.seccomp) % 8 or len(self.seccomp) > 4096 * 8:
-                raise ValueError(f"seccomp filter: 1 to 4096 instructions of 8 bytes, not {len(self.seccomp)} bytes")
-            records.append(_record(Tag.SECCOMP, self.seccomp))
-        records += [_record(Tag.RLIMIT, _rlimit(*limit)) for limit in self.rlimits]
+            records.append(_record(Tag.SECCOMP, _filter("seccomp filter", self.seccomp)))
+        if self.watch:
+            records.append(_record(Tag.WATCH, _filter("watch filter", self.watch)))
+        records += _limits(self.rlimits, self.pids, self.memory)
         if self.affinity:
             records.append(_record(Tag.AFFINITY, _cpu_mask(self.affinity)))
-        if self.pids is not None:
-            records.append(_record(Tag.PIDS, _pack(_U32, "pids", self.pids)))
         if self.ids is not None:
             records.append(_record(Tag.IDS, _pack(_IDS, "ids", *self.ids)))
         return _packet(Message.SETUP, 0, records)
@@ -144,6 +147,30 @@ def encode_resume(token: int) -> bytes:
     return _pack(HEAD, "id", Message.RESUME, 0, token)
 
 
+def encode_limits(
+    token: int, *, rlimits: Sequence[tuple[int, int, int]] = (), pids: int | None = None, memory: int | None = None
+) -> bytes:
+    """Give the packet that replaces these limits of the setup, for later execs and for what runs.
+
+    Answered by Done(token), whose error is EPERM when not everything that runs could be changed: it then keeps its old
+    limits, as far as they are put on each process.
+    """
+    return _packet(Message.LIMITS, token, _limits(rlimits, pids, memory))
+
+
+def encode_watch(token: int, watch: bytes) -> bytes:
+    """Give the packet that replaces the watch filter for later execs; answered by Done(token), EINVAL without one."""
+    return _packet(Message.WATCH, token, [_record(Tag.WATCH, _filter("watch filter", watch))])
+
+
+def encode_quiet(token: int) -> bytes:
+    """Give the packet that asks cloche-inner whether its guest may be checkpointed.
+
+    Answered by Done(token): EBUSY while an exec or its terminal is there, which may hold descriptors of the host.
+    """
+    return _pack(HEAD, "id", Message.QUIET, 0, token)
+
+
 def encode_quit() -> bytes:
     """Give the packet that kills every guest process and ends cloche-init."""
     return _pack(HEAD, "id", Message.QUIT, 0, 0)
@@ -165,6 +192,21 @@ def _absolute(what: str, value: Text) -> bytes:
 
 def _record(tag: Tag, payload: bytes) -> bytes:
     return _RECORD.pack(tag, 0, len(payload)) + payload
+
+
+def _filter(what: str, program: bytes) -> bytes:
+    if not program or len(program) % 8 or len(program) > 4096 * 8:
+        raise ValueError(f"{what}: 1 to 4096 instructions of 8 bytes, not {len(program)} bytes")
+    return program
+
+
+def _limits(rlimits: Sequence[tuple[int, int, int]], pids: int | None, memory: int | None) -> list[bytes]:
+    records = [_record(Tag.RLIMIT, _rlimit(*limit)) for limit in rlimits]
+    if pids is not None:
+        records.append(_record(Tag.PIDS, _pack(_U32, "pids", pids)))
+    if memory is not None:
+        records.append(_record(Tag.MEMORY, _pack(_U64, "memory", memory)))
+    return records
 
 
 def _packet(kind: Message, identity: int, records: Sequence[bytes]) -> bytes:

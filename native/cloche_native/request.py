@@ -35,6 +35,8 @@ STEPS = (
     "execve",
     "entering namespaces",
     "keeping capability {} for the first process",
+    "mounting the memory of stage {}",
+    "covering a folder",
 )
 STEP_ENTER = 19
 
@@ -45,16 +47,23 @@ class Stage:
 
     ``target`` is one name, without a slash. Files of owner ``from_uid`` on disk are shown as ``to_uid``'s, and new
     files of ``to_uid`` land as ``from_uid``'s; the group likewise. Other owners are shown as 65534, and can't be
-    written as. Equal ids: no mapping. Always nosuid and nodev. Mounts below ``source`` are not taken along.
+    written as. Equal ids: no mapping. Always nosuid and nodev. Mounts below ``source`` are not taken along. With
+    ``tree``, a descriptor of a mount that is attached nowhere, that itself is attached, and ``source`` not looked at.
+    With ``root`` that owner and group are shown as 0, so that root can make files there; they must not be those of
+    ``from_uid``. With ``memory``, options of a tmpfs (tmpfs(5)), what is written stays in it: over the folder
+    ``source``, by overlayfs, or over nothing where ``source`` is ``None``.
     """
 
-    source: str
+    source: str | None
     target: str
     read_only: bool
     from_uid: int
     to_uid: int
     from_gid: int
     to_gid: int
+    tree: int | None = None
+    root: int = 0
+    memory: str | None = None
 
 
 def check_spawn(
@@ -73,7 +82,9 @@ def check_spawn(
     for stage in stages:
         if stage.target in ("", ".", "..") or "/" in stage.target:
             raise ValueError(f"the target of a stage is one name, not {stage.target!r}")
-        if not stage.source.startswith("/"):
+        if stage.source is None and stage.memory is None:
+            raise ValueError("a stage needs a source or memory")
+        if stage.source is not None and not stage.source.startswith("/"):
             raise ValueError(f"the source of a stage is an absolute path, not {stage.source!r}")
 
 

@@ -1,13 +1,16 @@
 """The numbers of the wire to cloche-init, as ``native/src/cdef.h`` gives them, and the replies as values."""
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from functools import reduce
 
-WIRE_VERSION = 1
+WIRE_VERSION = 3
 WIRE_INLINE = 61440
 WIRE_BODY_MAX = 4194304
 CONTROL_FD = 3
+WATCH_FD = 4
 HEAD_MEMFD = 1
 HEAD = struct.Struct("=HHI")
 """Type, flags, id: struct clo_head."""
@@ -26,6 +29,9 @@ class Message(IntEnum):
     PAUSE = 6
     RESUME = 7
     QUIT = 8
+    LIMITS = 9
+    WATCH = 10
+    QUIET = 11
     READY = 64
     FAILED = 65
     STARTED = 66
@@ -47,6 +53,8 @@ class Tag(IntEnum):
     AFFINITY = 8
     PIDS = 9
     IDS = 10
+    MEMORY = 11
+    WATCH = 12
     EXEC_FLAGS = 32
     ARGV = 33
     ENV = 34
@@ -60,6 +68,13 @@ class Scope(IntEnum):
     MAIN = 0
     GROUP = 1
     TREE = 2
+
+
+class Cause(IntEnum):
+    """Why cloche-init itself killed an exec."""
+
+    NONE = 0
+    MEMORY = 1
 
 
 class Stage(IntEnum):
@@ -86,10 +101,11 @@ class SetupFlag(IntFlag):
     HIDE_INIT = 8
     NETWORK = 16
     LOOPBACK = 32
+    TRY_WATCH = 64
 
 
 class MountKind(IntEnum):
-    """Mounts made from inside; those from ROOT on only in a setup whose first mount is ROOT."""
+    """Mounts made from inside; those from ROOT to SYMLINK only in a setup whose first mount is ROOT."""
 
     TMPFS = 1
     PROC = 2
@@ -100,6 +116,10 @@ class MountKind(IntEnum):
     BIND = 7
     SYMLINK = 8
     FOLDER = 9
+    AGAIN = 10
+    ONLY = 11
+    SHOW = 12
+    SEAL = 13
 
 
 class Landlock(IntFlag):
@@ -112,12 +132,28 @@ class Landlock(IntFlag):
 
 
 class Access(IntFlag):
-    """What a Landlock rule allows beneath a path."""
+    """What a Landlock rule allows beneath a path; NO_LINKS is about the path itself."""
 
     NONE = 0
     READ = 1
     EXECUTE = 2
     WRITE = 4
+    LIST = 8
+    CREATE = 16
+    DELETE = 32
+    NO_LINKS = 64
+
+
+OPERATIONS = {
+    "read": Access.READ | Access.EXECUTE, "stat": Access.NONE, "list": Access.LIST, "write": Access.WRITE,
+    "create": Access.CREATE, "delete": Access.DELETE,
+}  # fmt: skip
+"""What of Landlock answers to the operations that a mount allows. Looking a name up is judged by none of it."""
+
+
+def access_of(operations: Iterable[str]) -> Access:
+    """Give what Landlock is to allow for some of ``OPERATIONS``."""
+    return reduce(lambda bits, one: bits | OPERATIONS[one], operations, Access.NONE)
 
 
 class ExecFlag(IntFlag):
@@ -130,6 +166,8 @@ class ExecFlag(IntFlag):
     PTY = 8
     LINGER = 16
     PROBE = 32
+    WORKER = 64
+    BY_WORKER = 128
 
 
 class WireError(ValueError):
@@ -151,9 +189,9 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The box is sealed; root is an O_PATH descriptor of its / and belongs to the receiver."""
+    """The box is sealed; root is an O_PATH descriptor of its / and belongs to the receiver; None from cloche-inner."""
 
-    root: int
+    root: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +222,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """A program ended: status as waitpid(2), leftovers killed, CPU time in microseconds, peak resident size in KiB."""
+    """A program ended: status as waitpid(2), leftovers killed, CPU time in microseconds, peak resident size in KiB.
+
+    ``cause`` says why cloche-init killed it, if it did so by itself.
+    """
 
     id: int
     status: int
@@ -192,6 +233,7 @@ class Exited:
     user_us: int
     system_us: int
     peak_kib: int
+    cause: Cause = Cause.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,12 @@
-/* Packets to and from the host. */
+/* Packets to and from the host. Also part of cloche-inner. */
 
 #include "init.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 int clo_send(int control, enum clo_msg type, uint32_t id, const void *body, size_t size, int fd)
@@ -46,25 +44,6 @@ int clo_send_refused(int control, uint32_t id, int error, enum clo_stage stage)
     } body = {error, stage};
 
     return clo_send(control, CLO_MSG_REFUSED, id, &body, sizeof body, -1);
-}
-
-/* Maps the memfd that holds the body, after making sure that nobody can change it any more. */
-static int map_body(int fd, struct clo_packet *packet)
-{
-    const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
-    struct stat status;
-
-    if ((fcntl(fd, F_GET_SEALS) & seals) != seals || fstat(fd, &status) || status.st_size <= CLO_WIRE_INLINE
-        || status.st_size > CLO_WIRE_BODY_MAX)
-        return -EBADMSG;
-    packet->size = (size_t)status.st_size;
-    packet->map = mmap(NULL, packet->size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (packet->map == MAP_FAILED) {
-        packet->map = NULL;
-        return -errno;
-    }
-    packet->body = packet->map;
-    return 0;
 }
 
 /* Takes the passed descriptors out of a message: the memfd into *body, the others into the packet. */
@@ -137,7 +116,7 @@ int clo_receive(int control, char *buffer, struct clo_packet *packet)
         error = -EBADMSG;
     packet->size = (size_t)got - sizeof packet->head;
     if (!error && packet->head.flags & CLO_HEAD_MEMFD && !packet->lost)
-        error = packet->size ? -EBADMSG : map_body(packet->memfd, packet);
+        error = packet->size ? -EBADMSG : clo_map_body(packet->memfd, packet);
     if (error)
         clo_packet_free(packet);
     return error ? error : 1;

@@ -32,7 +32,7 @@ static struct exec *find_idle(const struct server *server)
 {
     struct exec *exec = server->execs;
 
-    while (exec && (exec->id || exec->lost))
+    while (exec && (exec->id || exec->lost || exec->retired))
         exec = exec->next;
     return exec;
 }
@@ -46,6 +46,18 @@ void clo_distrust_idle(struct server *server)
         return;
     idle->lost = true;
     kill(idle->shepherd, SIGKILL);
+}
+
+/* Without orders to come it ends, and is reaped like one whose work is done. */
+void clo_retire_idle(struct server *server)
+{
+    struct exec *idle = find_idle(server);
+
+    if (!idle)
+        return;
+    idle->retired = true;
+    shutdown(idle->orders, SHUT_RDWR);
+    server->vacant = true;
 }
 
 /* In the fork: becomes the shepherd. */
@@ -84,9 +96,9 @@ int clo_hire(struct server *server)
 }
 
 /* RLIMIT_NPROC of an exec: what it may have itself, and what the kernel counts beside it. */
-static uint32_t count_processes(const struct server *server)
+uint32_t clo_count_processes(const struct server *server)
 {
-    uint32_t count = server->box.setup.pids;
+    uint32_t count = server->box.bounds.pids;
 
     count = count > UINT32_MAX - OWN ? UINT32_MAX : count + OWN;
     for (const struct exec *exec = server->execs; exec && count < UINT32_MAX; exec = exec->next)
@@ -98,7 +110,7 @@ static uint32_t count_processes(const struct server *server)
  * is reaped; here another takes its place. */
 int clo_hand_over(struct server *server, const struct clo_packet *packet, enum clo_stage *stage)
 {
-    const struct clo_order first = {CLO_MSG_EXEC, packet->head.id, count_processes(server)};
+    const struct clo_order first = {CLO_MSG_EXEC, packet->head.id, clo_count_processes(server)};
     int error = 0;
 
     for (int tries = 0; tries < 2; tries++) {

@@ -2,8 +2,9 @@
  *
  * It runs beside the host, in a session of its own, and reads lines from a stream socket: "+d PATH" remembers a folder
  * to be removed, "+c PATH" a cgroup to be emptied and removed, "+g PATH" every cgroup whose path begins so (a host
- * names its groups alike and tells it once, not at each start), "-PATH" forgets. When the socket ends, because the host
- * closed it or is no more, it kills what runs in the cgroups, removes them and the folders, newest first, and exits 0.
+ * names its groups alike and tells it once, not at each start; their folder "cloche" goes with the last of any host's),
+ * "-PATH" forgets. When the socket ends, because the host closed it or is no more, it kills what runs in the cgroups,
+ * removes them and the folders, newest first, and exits 0.
  * A line that it does not understand ends it at once with 2 and nothing touched: the host's end then breaks.
  *
  * Guests may have written in the folders, so nothing there is trusted: it goes from descriptor to descriptor, never
@@ -26,6 +27,8 @@
 #include "kernel.h"
 
 enum { LINE_SIZE = CLO_PATH_SIZE + 4, DEPTH_MAX = 32, KILL_ROUNDS = 400, ROUND_NS = 5000000 };
+
+static const char GROUPS_FOLDER[] = "/cloche"; /* cloche_native.cgroup_files.PARENT */
 
 struct item {
     struct item *next;
@@ -255,6 +258,19 @@ static void expand(struct item **items)
     }
 }
 
+/* Removes the folder that the host made for all its cgroups, unless another host has some in it. */
+static void remove_parent(const char *beginning)
+{
+    const size_t size = (size_t)(strrchr(beginning, '/') - beginning), own = strlen(GROUPS_FOLDER);
+    char path[CLO_PATH_SIZE];
+
+    if (size < own || size >= sizeof path || memcmp(beginning + size - own, GROUPS_FOLDER, own))
+        return;
+    memcpy(path, beginning, size);
+    path[size] = 0;
+    rmdir(path);
+}
+
 static void clean_up(const struct item *items)
 {
     /* All are struck before any is waited for: what runs in one may be frozen by another. */
@@ -264,6 +280,9 @@ static void clean_up(const struct item *items)
     for (const struct item *item = items; item; item = item->next)
         if (item->kind == 'c')
             remove_cgroup(item->path);
+    for (const struct item *item = items; item; item = item->next)
+        if (item->kind == 'g')
+            remove_parent(item->path);
     for (const struct item *item = items; item; item = item->next)
         if (item->kind == 'd')
             remove_tree(item->path);

@@ -5,6 +5,7 @@
 #define CLO_KERNEL_H
 
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 
 #ifndef SYS_open_tree
@@ -33,6 +34,32 @@
 #define SYS_landlock_restrict_self 446
 #endif
 
+/* Of seccomp(2), and what it is given. */
+enum { CLO_SECCOMP_FILTER = 1, CLO_SECCOMP_LISTENER = 8, CLO_SECCOMP_WAIT_KILLABLE = 32 };
+
+struct clo_filter_program {
+    unsigned short length;
+    const void *code;
+};
+
+/* Of a listener, and what it is given: struct seccomp_notif_resp and struct seccomp_notif_addfd. */
+enum { CLO_NOTIFY_CONTINUE = 1, CLO_ADDFD_SEND = 2 };
+
+struct clo_notify_answer {
+    uint64_t id;
+    int64_t value;
+    int32_t error;
+    uint32_t flags;
+};
+
+struct clo_notify_addfd {
+    uint64_t id;
+    uint32_t flags, from, to, to_flags;
+};
+
+#define CLO_NOTIFY_SEND _IOWR('!', 1, struct clo_notify_answer)
+#define CLO_NOTIFY_ADDFD _IOW('!', 3, struct clo_notify_addfd)
+
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x1000
 #endif
@@ -42,6 +69,7 @@ enum {
     CLO_OPEN_TREE_CLONE = 1,
     CLO_MOVE_MOUNT_EMPTY_PATH = 4,
     CLO_MOVE_MOUNT_FOLLOW = 0x10, /* symbolic links at the target's end */
+    CLO_MOVE_MOUNT_T_EMPTY_PATH = 0x40,
     CLO_MOUNT_ATTR_RDONLY = 1,
     CLO_MOUNT_ATTR_NOSUID = 2,
     CLO_MOUNT_ATTR_NODEV = 4,

@@ -31,9 +31,10 @@ enum {
 
     FS_ALL = (1 << 16) - 1,
     FS_OF_FILES = FS_EXECUTE | FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE | FS_IOCTL_DEV,
+    FS_WRITING = FS_WRITE_FILE | FS_TRUNCATE | FS_IOCTL_DEV,
     /* Device nodes are handled and never granted. */
-    FS_WRITING = FS_WRITE_FILE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG | FS_MAKE_SOCK
-                 | FS_MAKE_FIFO | FS_MAKE_SYM | FS_REFER | FS_TRUNCATE | FS_IOCTL_DEV
+    FS_CREATING = FS_MAKE_DIR | FS_MAKE_REG | FS_MAKE_SOCK | FS_MAKE_FIFO | FS_MAKE_SYM | FS_REFER,
+    FS_DELETING = FS_REMOVE_DIR | FS_REMOVE_FILE | FS_REFER
 };
 
 enum { NET_BIND_AND_CONNECT = 3, SCOPE_ABSTRACT_UNIX_AND_SIGNAL = 3, ABI_NET = 4, ABI_SCOPE = 6 };
@@ -52,12 +53,28 @@ static uint64_t rights_of(uint32_t access)
     uint64_t rights = 0;
 
     if (access & CLO_ACCESS_READ)
-        rights |= FS_READ_FILE | FS_READ_DIR;
+        rights |= FS_READ_FILE;
     if (access & CLO_ACCESS_EXECUTE)
         rights |= FS_EXECUTE;
     if (access & CLO_ACCESS_WRITE)
         rights |= FS_WRITING;
+    if (access & CLO_ACCESS_LIST)
+        rights |= FS_READ_DIR;
+    if (access & CLO_ACCESS_CREATE)
+        rights |= FS_CREATING;
+    if (access & CLO_ACCESS_DELETE)
+        rights |= FS_DELETING;
     return rights;
+}
+
+static int open_rule(const char *path, bool no_links)
+{
+    struct clo_open_how how = {.flags = O_PATH | O_CLOEXEC};
+
+    if (!no_links)
+        return open(path, O_PATH | O_CLOEXEC);
+    how.resolve = CLO_RESOLVE_NO_SYMLINKS | CLO_RESOLVE_NO_MAGICLINKS;
+    return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
 }
 
 static int add_rule(int ruleset, const struct clo_rule_asked *rule, uint64_t known, struct clo_failure *failure)
@@ -69,14 +86,15 @@ static int add_rule(int ruleset, const struct clo_rule_asked *rule, uint64_t kno
 
     memcpy(path, rule->path.data, rule->path.size);
     path[rule->path.size] = 0;
-    beneath.parent = open(path, O_PATH | O_CLOEXEC);
+    beneath.parent = open_rule(path, rule->access & CLO_ACCESS_NO_LINKS);
     if (beneath.parent < 0)
         return clo_fail(failure, errno, "landlock: %s", path);
     if (fstat(beneath.parent, &status))
         error = errno;
     if (!S_ISDIR(status.st_mode))
         beneath.access &= FS_OF_FILES;
-    if (!error && syscall(SYS_landlock_add_rule, ruleset, CLO_LANDLOCK_PATH_BENEATH, &beneath, 0))
+    /* The kernel refuses a rule of no rights, as of a file in which names may be made. */
+    if (!error && beneath.access && syscall(SYS_landlock_add_rule, ruleset, CLO_LANDLOCK_PATH_BENEATH, &beneath, 0))
         error = errno;
     close(beneath.parent);
     return error ? clo_fail(failure, (int)error, "landlock: rule for %s", path) : 0;

@@ -28,21 +28,23 @@ bool clo_number(const char *text, int *number)
 }
 
 /* Descriptors 0 to 2 stay taken, by something that reads as empty and cannot be written, so that no other file gets
- * such a number; the socket is moved to 3, and every other is closed. */
+ * such a number; the socket is moved to 3, what may be the watch socket stays at 4,
+ * and every other is closed. */
 int clo_own_descriptors(int socket)
 {
-    int nothing[2], fd;
+    int nothing[2], watch, fd;
 
-    if (socket != CLO_CONTROL_FD && dup2(socket, CLO_CONTROL_FD) < 0)
+    if (socket != CLO_CONTROL_FD && (dup2(socket, CLO_CONTROL_FD) < 0 || close(socket)))
         return -1;
-    if (fcntl(CLO_CONTROL_FD, F_SETFD, FD_CLOEXEC) || syscall(SYS_close_range, CLO_CONTROL_FD + 1, ~0U, 0)
+    watch = clo_find_watch() == CLO_WATCH_FD ? 1 : 0;
+    if (fcntl(CLO_CONTROL_FD, F_SETFD, FD_CLOEXEC) || syscall(SYS_close_range, CLO_CONTROL_FD + 1 + watch, ~0U, 0)
         || pipe2(nothing, O_CLOEXEC))
         return -1;
     for (fd = 0; fd < 3; fd++)
         if (fd != nothing[0] && dup2(nothing[0], fd) < 0)
             return -1;
     for (fd = 0; fd < 2; fd++)
-        if (nothing[fd] > CLO_CONTROL_FD)
+        if (nothing[fd] > CLO_CONTROL_FD) /* and so not the watch socket */
             close(nothing[fd]);
     return 0;
 }

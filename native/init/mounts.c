@@ -19,8 +19,6 @@
 /* Room enough for the names below, and for nothing else: a tmpfs without an inode limit holds kernel memory. */
 static const char DEV_OPTIONS[] = "size=64k,nr_inodes=64,mode=755";
 
-static const char MASK_OPTIONS[] = "size=4k,nr_inodes=1,mode=000";
-
 static const char *const NODES[CLO_NODES] = {"null", "zero", "full", "random", "urandom", "tty"};
 
 static const char *const LINKS[][2] = {
@@ -219,23 +217,6 @@ static int mount_part(const struct clo_mount_asked *asked, struct clo_parts *par
     return 0;
 }
 
-/* What the box does not show at all needs no cover. */
-static int mount_mask(const struct clo_mount_asked *asked, struct clo_failure *failure)
-{
-    struct stat status;
-    int cover;
-
-    if (stat(asked->target, &status))
-        return errno == ENOENT || errno == ENOTDIR ? 0 : clo_fail(failure, errno, "mount: mask: %s", asked->target);
-    if (S_ISDIR(status.st_mode))
-        cover = clo_new_mount("tmpfs", MASK_OPTIONS, CLO_MOUNT_ATTR_NOSUID | CLO_MOUNT_ATTR_NODEV | CLO_MOUNT_ATTR_RDONLY);
-    else
-        cover = clo_copy_mount(AT_FDCWD, "/dev/null", CLO_MOUNT_ATTR_NOSUID | CLO_MOUNT_ATTR_RDONLY, false);
-    if (cover < 0 || clo_attach(cover, AT_FDCWD, asked->target))
-        return clo_fail(failure, errno, "mount: mask: %s", asked->target);
-    return 0;
-}
-
 static int make_link(const struct clo_mount_asked *asked, struct clo_failure *failure)
 {
     return symlink(asked->source, asked->target) ? clo_fail(failure, errno, "mount: link: %s", asked->target) : 0;
@@ -252,7 +233,7 @@ static int make_folder(const struct clo_mount_asked *asked, struct clo_failure *
 
 static int mount_one(const struct clo_mount_asked *asked, struct clo_parts *parts, struct clo_failure *failure)
 {
-    if (asked->kind >= CLO_MOUNT_BIND && !parts->own_root)
+    if (asked->kind >= CLO_MOUNT_BIND && asked->kind < CLO_MOUNT_FOLDER && !parts->own_root)
         return clo_fail(failure, EINVAL, "mount: %s: only below a root of its own", asked->target);
     switch (asked->kind) {
     case CLO_MOUNT_TMPFS:
@@ -266,13 +247,21 @@ static int mount_one(const struct clo_mount_asked *asked, struct clo_parts *part
     case CLO_MOUNT_OVERLAY:
         return mount_overlay(asked, failure);
     case CLO_MOUNT_MASK:
-        return mount_mask(asked, failure);
+        return clo_mount_mask(asked, failure);
     case CLO_MOUNT_BIND:
         return mount_part(asked, parts, failure);
     case CLO_MOUNT_SYMLINK:
         return make_link(asked, failure);
     case CLO_MOUNT_FOLDER:
         return make_folder(asked, failure);
+    case CLO_MOUNT_AGAIN:
+        return clo_mount_again(asked, failure);
+    case CLO_MOUNT_ONLY:
+        return clo_mount_only(asked, parts, failure);
+    case CLO_MOUNT_SHOW:
+        return clo_mount_show(asked, parts, failure);
+    case CLO_MOUNT_SEAL:
+        return clo_mount_seal(asked, failure);
     default: /* the parser lets no other through than a root, and that is first or not there */
         return parts->own_root ? 0 : clo_fail(failure, EINVAL, "mount: a root must come first");
     }
@@ -282,11 +271,14 @@ int clo_mount_all(const struct clo_setup *setup, struct clo_parts *parts, struct
 {
     struct clo_mount_asked asked;
     size_t at = 0;
+    int result = 0;
 
+    parts->covered = -1;
     if (clo_has_root(setup) && clo_enter_root(setup, parts, failure))
         return -1;
-    while (clo_next_mount(setup, &at, &asked))
-        if (mount_one(&asked, parts, failure))
-            return -1;
-    return 0;
+    while (!result && clo_next_mount(setup, &at, &asked))
+        result = mount_one(&asked, parts, failure);
+    if (parts->covered >= 0)
+        close(parts->covered);
+    return result;
 }

@@ -119,7 +119,7 @@ pid_t clo_probe_parent(void)
 }
 
 /* Tries an act in a process of its own: a filter may kill what does it, and what it changes is to stay there. */
-static void try_act(struct clo_json *json, const struct clo_act *act)
+static void try_act(struct clo_json *json, const struct clo_attempt *act)
 {
     char text[32];
     int status;
@@ -142,7 +142,7 @@ static void try_act(struct clo_json *json, const struct clo_act *act)
     clo_json_error(json, act->name, WEXITSTATUS(status));
 }
 
-static void try_acts(struct clo_json *json, const char *name, const struct clo_act *acts)
+static void try_acts(struct clo_json *json, const char *name, const struct clo_attempt *acts)
 {
     clo_json_open(json, name, '{');
     for (; acts->name; acts++)
@@ -150,7 +150,24 @@ static void try_acts(struct clo_json *json, const char *name, const struct clo_a
     clo_json_close(json, '}');
 }
 
-_Noreturn void clo_probe(void)
+static void put_watching(struct clo_json *json, int found)
+{
+    const bool listens = found >= CLO_WATCH_LISTENS;
+
+    if (found < 0)
+        return;
+    clo_json_error(json, "listener", listens ? 0 : found);
+    clo_json_open(json, "listener can", '[');
+    if (listens && found & CLO_WATCH_CONTINUES)
+        clo_json_text(json, NULL, "continue");
+    if (listens && found & CLO_WATCH_ENDS)
+        clo_json_text(json, NULL, "end");
+    if (listens && found & CLO_WATCH_OPENS)
+        clo_json_text(json, NULL, "open");
+    clo_json_close(json, ']');
+}
+
+_Noreturn void clo_probe(const struct clo_box *box)
 {
     static struct clo_json json;
 
@@ -165,6 +182,7 @@ _Noreturn void clo_probe(void)
     clo_facts_network(&json);
     clo_facts_namespaces(&json);
     clo_facts_limits(&json);
+    put_watching(&json, box->watchable);
     clo_json_close(&json, '}');
     put(&json, "\n");
     for (size_t sent = 0; sent < json.used;) {

@@ -8,13 +8,13 @@
 /* One thing tried, in a process of its own. Gives 0 for "could be done", an errno, or CLO_ACT_ABSENT when there is
  * nothing to try it on. */
 enum { CLO_ACT_ABSENT = 255 };
-struct clo_act {
+struct clo_attempt {
     const char *name;
     int (*try_it)(void);
 };
 
 /* Each table ends with a NULL name. */
-extern const struct clo_act clo_acts_calls[], clo_acts_files[], clo_acts_sockets[], clo_acts_signals[];
+extern const struct clo_attempt clo_acts_calls[], clo_acts_files[], clo_acts_sockets[], clo_acts_signals[];
 
 /* The process that started the self-test; an act is tried in its grandchild. */
 pid_t clo_probe_parent(void);

@@ -286,7 +286,7 @@ static int try_kill_init(void)
     return told(kill(1, 0));
 }
 
-const struct clo_act clo_acts_calls[] = {
+const struct clo_attempt clo_acts_calls[] = {
     {"io_uring_setup", try_io_uring_setup},
     {"userfaultfd", try_userfaultfd},
     {"bpf", try_bpf},
@@ -310,7 +310,7 @@ const struct clo_act clo_acts_calls[] = {
     {NULL, NULL},
 };
 
-const struct clo_act clo_acts_files[] = {
+const struct clo_attempt clo_acts_files[] = {
     {"write /proc/sys/kernel/core_pattern", try_core_pattern},
     {"create /usr", try_write_usr},
     {"create /etc", try_write_etc},
@@ -330,7 +330,7 @@ const struct clo_act clo_acts_files[] = {
     {NULL, NULL},
 };
 
-const struct clo_act clo_acts_sockets[] = {
+const struct clo_attempt clo_acts_sockets[] = {
     {"inet", try_socket_inet},
     {"inet6", try_socket_inet6},
     {"unix", try_socket_unix},
@@ -340,7 +340,7 @@ const struct clo_act clo_acts_sockets[] = {
     {NULL, NULL},
 };
 
-const struct clo_act clo_acts_signals[] = {
+const struct clo_attempt clo_acts_signals[] = {
     {"parent", try_kill_parent},
     {"init", try_kill_init},
     {NULL, NULL},

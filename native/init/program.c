@@ -23,8 +23,6 @@
 
 enum { STACK_SIZE = 65536, REPORT_FD = 3 };
 
-static const char DEFAULT_PATH[] = "/usr/local/bin:/usr/bin:/bin";
-
 /* -errno of the call that failed, else 0. */
 static int checked(long result)
 {
@@ -50,19 +48,17 @@ static int set_signals(void)
 
 static int set_limits(const struct clo_start *start)
 {
-    const struct clo_setup *setup = &start->box->setup;
-    struct clo_rlimit_asked asked;
-    size_t at = 0;
+    const struct clo_bounds *bounds = &start->box->bounds;
 
     /* Should the shepherd be killed, the program goes at once, and what it started right after. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || set_signals())
         return -errno;
-    while (clo_next_rlimit(setup, &at, &asked)) {
-        struct rlimit limit = {asked.soft, asked.hard};
-        if (setrlimit((int)asked.resource, &limit))
+    for (size_t i = 0; i < bounds->count; i++) {
+        struct rlimit limit = {bounds->list[i].soft, bounds->list[i].hard};
+        if (setrlimit((int)bounds->list[i].resource, &limit))
             return -errno;
     }
-    if (!setup->limits_pids)
+    if (!bounds->limits_pids)
         return 0;
     return checked(setrlimit(RLIMIT_NPROC, &(struct rlimit){start->job->nproc, start->job->nproc}));
 }
@@ -86,8 +82,21 @@ static int set_landlock(const struct clo_start *start)
     return checked(syscall(SYS_landlock_restrict_self, start->box->ruleset, 0));
 }
 
-/* Everything but the program itself, each step noted before it is taken; -errno. The filter is on already: cloche-init
- * itself has been under it since setup (clo_settle). */
+/* Closes all from `first` on, but the watch socket if there is one. */
+static int close_all(const struct clo_start *start, unsigned first)
+{
+    const unsigned watch = (unsigned)start->box->watch;
+
+    if (start->box->watch < 0)
+        return checked(syscall(SYS_close_range, first, ~0U, 0));
+    if (first < watch && syscall(SYS_close_range, first, watch - 1, 0))
+        return -errno;
+    return checked(syscall(SYS_close_range, watch + 1, ~0U, 0));
+}
+
+/* Everything but the program itself, each step noted before it is taken; -errno. The static filter is on already:
+ * cloche-init itself has been under it since setup (clo_settle). The watch filter comes last, so that nothing of this is
+ * told as an act of the program, and when the descriptors are closed, so that there is one left for the listener. */
 static int seal(struct clo_start *start, unsigned first_closed)
 {
     int error;
@@ -105,56 +114,13 @@ static int seal(struct clo_start *start, unsigned first_closed)
     if ((error = set_landlock(start)))
         return error;
     start->stage = CLO_STAGE_STDIO;
-    if ((error = checked(syscall(SYS_close_range, first_closed, ~0U, 0))))
+    if ((error = close_all(start, first_closed)))
+        return error;
+    start->stage = CLO_STAGE_SECCOMP;
+    if (start->box->watch >= 0 && (error = clo_put_watch(start->box, start->job->id)))
         return error;
     start->stage = CLO_STAGE_EXEC;
     return 0;
-}
-
-static const char *search_path(char *const *env)
-{
-    for (; *env; env++)
-        if (strncmp(*env, "PATH=", 5) == 0)
-            return *env + 5;
-    return DEFAULT_PATH;
-}
-
-/* Whether execvp(3) would go on to the next folder after this error. */
-static bool goes_on(int error)
-{
-    return error == EACCES || error == ENOENT || error == ENOTDIR || error == ESTALE || error == ENODEV
-           || error == ETIMEDOUT;
-}
-
-/* execve with the search of execvp(3), but no shell for what is not an executable; gives the errno to report. */
-static int execute(char *const *argv, char *const *env)
-{
-    const size_t size = strlen(argv[0]);
-    char path[CLO_PATH_SIZE];
-    bool denied = false;
-    int error = ENOENT;
-
-    if (strchr(argv[0], '/') || !size) {
-        execve(argv[0], argv, env);
-        return errno;
-    }
-    for (const char *folder = search_path(env); folder; folder = *folder ? folder + 1 : NULL) {
-        const size_t length = strcspn(folder, ":");
-        if (size < sizeof path - 2 && length < sizeof path - size - 1) {
-            memcpy(path, folder, length);
-            path[length] = '/';
-            memcpy(path + length + (length > 0), argv[0], size + 1); /* an empty folder is the current one */
-            execve(path, argv, env);
-            error = errno;
-            denied |= error == EACCES;
-            if (!goes_on(error))
-                return error;
-        } else {
-            error = ENAMETOOLONG;
-        }
-        folder += length;
-    }
-    return denied ? EACCES : error;
 }
 
 /* Runs on a stack of its own in the shepherd's memory. */
@@ -163,7 +129,7 @@ static int become_program(void *argument)
     struct clo_start *start = argument;
     int error = -seal(start, 3);
 
-    start->error = error ? error : execute(start->argv, start->env);
+    start->error = error ? error : clo_execute(start->argv, start->env, clo_execve);
     _exit(127);
 }
 
@@ -176,7 +142,7 @@ static _Noreturn void become_probe(struct clo_start *start, int report)
     if (write(REPORT_FD, start, sizeof *start) != sizeof *start || start->error)
         _exit(127);
     close(REPORT_FD);
-    clo_probe();
+    clo_probe(start->box);
 }
 
 static pid_t start_probe(struct clo_start *start)

@@ -198,7 +198,7 @@ int clo_enter_root(const struct clo_setup *setup, struct clo_parts *parts, struc
 
     clo_next_mount(setup, &at, &first);
     while (clo_next_mount(setup, &at, &asked)) {
-        at_once |= leads_through_host(setup, asked.target);
+        at_once = at_once || leads_through_host(setup, asked.target);
         if (take_part(&asked, parts, failure))
             return -1;
     }

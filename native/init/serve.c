@@ -124,11 +124,11 @@ static void order(const struct exec *exec, uint32_t type, uint32_t a, uint32_t b
         kill(exec->shepherd, SIGKILL);
 }
 
-static void kill_exec(struct exec *exec)
+void clo_kill_exec(struct exec *exec, uint32_t cause)
 {
     if (exec->lost)
         return; /* being killed already */
-    order(exec, CLO_MSG_KILL, 0, 0);
+    order(exec, CLO_MSG_KILL, cause, 0);
     if (!exec->deadline)
         exec->deadline = clo_now_ms() + KILL_PATIENCE_MS;
 }
@@ -146,6 +146,8 @@ static int start_exec(struct server *server, const struct clo_packet *packet)
         return -EBADMSG;
     if (packet->count != __builtin_popcount(exec.flags & passed))
         return -EBADMSG;
+    if (exec.flags & (CLO_EXEC_WORKER | CLO_EXEC_BY_WORKER))
+        return clo_send_refused(server->box.control, id, EOPNOTSUPP, CLO_STAGE_REQUEST);
     server->vacant = true;
     error = clo_hand_over(server, packet, &stage);
     return error ? clo_send_refused(server->box.control, id, -error, stage) : 0;
@@ -181,7 +183,7 @@ static int order_kill(struct server *server, uint32_t id)
 {
     for (struct exec *exec = server->execs; exec; exec = exec->next)
         if (exec->id && (!id || exec->id == id))
-            kill_exec(exec);
+            clo_kill_exec(exec, 0);
     return 0;
 }
 
@@ -197,6 +199,20 @@ static int pause_guests(struct server *server, uint32_t token, bool stop)
         clo_tree_signal(&server->tree, SIGCONT);
     }
     return clo_send(server->box.control, CLO_MSG_DONE, token, &error, sizeof error, -1);
+}
+
+/* The shepherd that waits knows the filter of before. */
+static int order_watch(struct server *server, const struct clo_packet *packet)
+{
+    struct clo_view filter;
+    int32_t error;
+
+    if (clo_parse_watch(packet->body, packet->size, &filter))
+        return -EBADMSG;
+    error = -clo_change_watch(&server->box, filter);
+    if (!error)
+        clo_retire_idle(server);
+    return clo_send(server->box.control, CLO_MSG_DONE, packet->head.id, &error, sizeof error, -1);
 }
 
 /* 0; 1 for the end; -errno for what is not understood, or a host that is gone. */
@@ -216,6 +232,10 @@ static int handle(struct server *server, struct clo_packet *packet)
     case CLO_MSG_PAUSE:
     case CLO_MSG_RESUME:
         return packet->size ? -EBADMSG : pause_guests(server, packet->head.id, packet->head.type == CLO_MSG_PAUSE);
+    case CLO_MSG_LIMITS:
+        return clo_order_limits(server, packet);
+    case CLO_MSG_WATCH:
+        return order_watch(server, packet);
     case CLO_MSG_QUIT:
         return packet->size ? -EBADMSG : 1;
     default:
@@ -268,6 +288,7 @@ static void kill_strays(struct server *server)
         next = exec->next;
         if (!exec->lost)
             continue;
+        result.cause = exec->starved ? CLO_CAUSE_MEMORY : 0;
         if (exec->id)
             clo_send(server->box.control, CLO_MSG_EXITED, exec->id, &result, sizeof result, -1);
         clo_dismiss(server, exec);
@@ -295,6 +316,12 @@ static int check_deadlines(struct server *server)
     return next == INT64_MAX ? -1 : (int)(next - now);
 }
 
+/* The shorter of two waits in milliseconds, of which -1 is endless. */
+static int sooner(int first, int second)
+{
+    return first < 0 || (second >= 0 && second < first) ? second : first;
+}
+
 static int serve(struct server *server)
 {
     struct pollfd polls[2] = {
@@ -305,7 +332,7 @@ static int serve(struct server *server)
     struct clo_packet packet;
 
     for (;;) {
-        int result = 0, patience = check_deadlines(server), events;
+        int result = 0, patience = sooner(check_deadlines(server), clo_supervise(server)), events;
         if (server->vacant && (patience < 0 || patience > QUIET_MS))
             patience = QUIET_MS;
         events = poll(polls, 2, patience);
@@ -345,23 +372,10 @@ static int serve(struct server *server)
 
 /* ---- start ---- */
 
-/* All signals are blocked and none is ignored, so that programs start clean whatever the launcher had. */
-static int own_signals(void)
-{
-    sigset_t all, child;
-
-    for (int signal = 1; signal < NSIG; signal++)
-        sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
-    sigfillset(&all);
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    return sigprocmask(SIG_SETMASK, &all, NULL) ? -1 : signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int own_process(struct clo_box *box, struct clo_failure *failure)
 {
     umask(022);
-    box->signals = own_signals();
+    box->signals = clo_own_signals();
     if (box->signals < 0 || chdir("/") || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return clo_fail(failure, errno, "start: signals, folder or privileges");
     return 0;
@@ -385,6 +399,18 @@ static int take_setup(struct server *server, struct clo_failure *failure)
         memcpy(body, packet.body, packet.size);
     if (clo_parse_setup(body, packet.size, &server->box.setup))
         return clo_fail(failure, EBADMSG, "setup: malformed");
+    if (clo_change_bounds(&server->box.bounds, &server->box.setup))
+        return clo_fail(failure, E2BIG, "setup: over %d resource limits", CLO_RLIMITS_MAX);
+    return clo_keep_watch(&server->box, failure);
+}
+
+/* From now on there may be guests. With PID 1 they all end, so it may be killed with its parent. Any other cloche-init
+ * must live to kill them, the more so when it has just stopped them and the shepherds to do that: the socket tells it of
+ * the host's end, and the signal only wakes it, should a guest have stopped it. */
+static int outlive_host(struct clo_failure *failure)
+{
+    if (getpid() != 1 && prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0))
+        return clo_fail(failure, errno, "ready: the parent's death");
     return 0;
 }
 
@@ -408,10 +434,11 @@ int clo_serve(int control)
     if (clo_own_descriptors(control))
         return 1;
     server.box = (struct clo_box){
-        .control = CLO_CONTROL_FD, .signals = -1, .proc = -1, .null = -1, .terminals = -1, .ruleset = -1};
+        .control = CLO_CONTROL_FD, .signals = -1, .proc = -1, .null = -1, .terminals = -1, .ruleset = -1,
+        .watch = clo_find_watch(), .watchable = -1};
     if (take_setup(&server, &failure) || clo_start_network(&server.box.setup, &network, &failure)
         || own_process(&server.box, &failure) || clo_setup(&server.box, &network, &failure)
-        || ready(&server, &failure) || clo_settle(&server.box, &failure))
+        || outlive_host(&failure) || ready(&server, &failure) || clo_settle(&server.box, &failure))
         return fail(&server, &failure);
     (void)clo_hire(&server); /* while the host takes note; if it can't be done now, it is tried when there is work */
     return serve(&server);

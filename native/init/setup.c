@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-struct filter_program {
-    unsigned short length;
-    const void *code;
-};
+#include "kernel.h"
 
 enum { OOM_SCORE = 500 };
 
@@ -145,12 +141,15 @@ int clo_setup(struct clo_box *box, struct clo_network *network, struct clo_failu
         return clo_fail(failure, errno, "root-ro: /");
     if (open_own(box, failure))
         return -1;
+    clo_open_rooms(box);
     raise_oom_score();
     box->ruleset = clo_landlock_ruleset(setup, failure);
     if (box->ruleset == -2 || (setup->flags & CLO_SETUP_DROP && empty_bounding_set(failure)))
         return -1;
     if (clo_enter_network(setup, network, failure) || clo_seal_root(&parts, failure))
         return -1;
+    if (setup->flags & CLO_SETUP_TRY_WATCH)
+        box->watchable = clo_try_watch();
     /* Not before: the maps would have been files of root, and the helper's namespace closed to us. */
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
         return clo_fail(failure, errno, "start: not dumpable");
@@ -163,13 +162,13 @@ int clo_setup(struct clo_box *box, struct clo_network *network, struct clo_failu
 int clo_settle(const struct clo_box *box, struct clo_failure *failure)
 {
     const struct clo_view affinity = box->setup.affinity, filter = box->setup.seccomp;
-    const struct filter_program program = {(unsigned short)(filter.size / CLO_FILTER_STEP), filter.data};
+    const struct clo_filter_program program = {(unsigned short)(filter.size / CLO_FILTER_STEP), filter.data};
 
     if (box->setup.flags & CLO_SETUP_DROP && drop_capabilities(failure))
         return -1;
     if (affinity.size && syscall(SYS_sched_setaffinity, 0, affinity.size, (const void *)affinity.data) < 0)
         return clo_fail(failure, errno, "affinity");
-    if (filter.size && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program))
+    if (filter.size && syscall(SYS_seccomp, CLO_SECCOMP_FILTER, 0, &program))
         return clo_fail(failure, errno, "seccomp");
     return 0;
 }

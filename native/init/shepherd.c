@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -71,19 +72,6 @@ static int open_stdio(struct shepherd *shepherd, int *stdio)
         if (shepherd->job->exec.flags & passed[i])
             stdio[i] = shepherd->job->packet->fds[next++];
     return 0;
-}
-
-/* Pointers into the request's strings, NULL at the end; NULL itself when there is no memory. */
-static char **point(const struct clo_strings *strings)
-{
-    char **list = calloc(strings->count + 1, sizeof *list);
-    const char *at = strings->data;
-
-    for (size_t i = 0; list && i < strings->count; i++) {
-        list[i] = (char *)at;
-        at += strlen(at) + 1;
-    }
-    return list;
 }
 
 static void microseconds(const struct timeval *time, uint64_t *out)
@@ -178,9 +166,11 @@ static bool follow_orders(struct shepherd *shepherd)
 
     if (got != (ssize_t)sizeof order)
         return got < 0 && errno == EAGAIN;
-    if (order.type == CLO_MSG_KILL)
+    if (order.type == CLO_MSG_KILL) {
+        if (!shepherd->reported)
+            shepherd->result.cause = order.a;
         kill_tree(shepherd);
-    else if (order.type == CLO_MSG_SIGNAL)
+    } else if (order.type == CLO_MSG_SIGNAL)
         send_signal(shepherd, (int)order.a, order.b);
     else if (order.type == CLO_MSG_RESIZE)
         resize(shepherd, order.a, order.b);
@@ -195,6 +185,16 @@ static void drain_sink(struct shepherd *shepherd)
         return;
     close(shepherd->sink);
     shepherd->sink = -1;
+}
+
+/* cloche-init kills what has too much memory itself, so the end may be seen before the order that says why. */
+static void learn_cause(struct shepherd *shepherd)
+{
+    struct clo_order order;
+
+    while (recv(shepherd->job->orders, &order, sizeof order, MSG_DONTWAIT) == (ssize_t)sizeof order)
+        if (order.type == CLO_MSG_KILL && order.a)
+            shepherd->result.cause = order.a;
 }
 
 /* Tends the tree until it is empty. The host hears of the end only when the leftovers are dead, and so have closed
@@ -227,6 +227,8 @@ static _Noreturn void tend(struct shepherd *shepherd)
             kill_tree(shepherd);
         if (shepherd->ended && !shepherd->reported) {
             shepherd->reported = true;
+            if (WIFSIGNALED(shepherd->result.status))
+                learn_cause(shepherd);
             clo_send(shepherd->box->control, CLO_MSG_EXITED, shepherd->job->id, &shepherd->result,
                      sizeof shepherd->result, -1);
         }
@@ -284,8 +286,8 @@ _Noreturn void clo_shepherd(const struct clo_box *box, struct clo_tree *tree, in
         refuse(&shepherd, EMFILE, CLO_STAGE_REQUEST);
     if (clo_parse_exec(packet.body, packet.size, &job.exec)) /* cloche-init has looked at it: it can't be */
         _exit(1);
-    start.argv = point(&job.exec.argv);
-    start.env = point(&job.exec.env);
+    start.argv = clo_point(&job.exec.argv);
+    start.env = clo_point(&job.exec.env);
     if (!start.argv || !start.env)
         refuse(&shepherd, ENOMEM, CLO_STAGE_REQUEST);
     start.terminal = job.exec.flags & CLO_EXEC_PTY;

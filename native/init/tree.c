@@ -63,8 +63,7 @@ static void meet(struct clo_tree *tree, pid_t pid)
     tree->list[tree->count++] = verdict == CLO_TAKE ? pid : -pid;
 }
 
-/* A small file below /proc as text; the number of bytes, or -1. */
-static ssize_t read_text(int proc, const char *path, char *text, size_t size)
+ssize_t clo_read_text(int proc, const char *path, char *text, size_t size)
 {
     int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
     ssize_t got;
@@ -144,10 +143,15 @@ static const char *read_stat(int proc, pid_t pid, char *text, size_t size)
     const char *after;
 
     snprintf(path, sizeof path, "%d/stat", pid);
-    if (read_text(proc, path, text, size) <= 0)
+    if (clo_read_text(proc, path, text, size) <= 0)
         return NULL;
     after = strrchr(text, ')');
     return after && after[1] == ' ' ? after + 2 : NULL;
+}
+
+static pid_t top_of(const struct clo_tree *tree)
+{
+    return tree->top ? tree->top : getpid();
 }
 
 static void meet_if_child_is_below(struct clo_tree *tree, const char *unused, pid_t pid)
@@ -159,14 +163,14 @@ static void meet_if_child_is_below(struct clo_tree *tree, const char *unused, pi
     (void)unused;
     if (!stat || sscanf(stat, "%*c %d", &parent) != 1 || parent <= 0 || parent >= CLO_PID_LIMIT)
         return;
-    if (parent == getpid() || has(tree->met, parent))
+    if (parent == top_of(tree) || has(tree->met, parent))
         meet(tree, pid);
 }
 
 static void walk_children(struct clo_tree *tree)
 {
     char path[32];
-    pid_t pid = getpid();
+    pid_t pid = top_of(tree);
 
     for (size_t i = 0;; i++) {
         snprintf(path, sizeof path, "%d/task", pid);
@@ -234,6 +238,27 @@ void clo_tree_signal(const struct clo_tree *tree, int signal)
         kill(tree->list[i], signal);
 }
 
+static void mark(struct clo_tree *tree, pid_t pid)
+{
+    put(tree->marked, pid);
+    if (pid > tree->highest)
+        tree->highest = pid;
+}
+
+size_t clo_tree_only_new(struct clo_tree *tree)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < tree->count; i++) {
+        const pid_t pid = tree->list[i];
+        if (has(tree->marked, pid))
+            continue;
+        mark(tree, pid);
+        tree->list[kept++] = pid;
+    }
+    return tree->count = kept;
+}
+
 static char state_of(const struct clo_tree *tree, pid_t pid)
 {
     char text[1024];
@@ -251,9 +276,7 @@ static size_t stop_new(struct clo_tree *tree)
         const pid_t pid = tree->list[i];
         if (has(tree->marked, pid))
             continue;
-        put(tree->marked, pid);
-        if (pid > tree->highest)
-            tree->highest = pid;
+        mark(tree, pid);
         tree->met_alive += pid != tree->uncounted && state_of(tree, pid) != 'Z';
         kill(pid, SIGSTOP);
         found++;

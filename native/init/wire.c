@@ -84,6 +84,12 @@ static bool is_mount_whole(const struct clo_mount_asked *mount)
                && (strcmp(mount->data, "ro") == 0 || strcmp(mount->data, "rw") == 0);
     case CLO_MOUNT_ROOT:
         return strcmp(mount->target, "/") == 0;
+    case CLO_MOUNT_MASK:
+        return !*mount->data || strcmp(mount->data, "there") == 0 || strcmp(mount->data, "make") == 0;
+    case CLO_MOUNT_AGAIN:
+        return strcmp(mount->data, "ro") == 0 || strcmp(mount->data, "rw") == 0;
+    case CLO_MOUNT_SHOW:
+        return *mount->source && *mount->source != '/';
     case CLO_MOUNT_SYMLINK:
         return is_text(mount->source, strlen(mount->source), CLO_PATH_SIZE - 1);
     case CLO_MOUNT_FOLDER:
@@ -108,7 +114,7 @@ static int read_mount(const struct record *record, struct clo_mount_asked *mount
     mount->source = texts.data;
     mount->target = mount->source + strlen(mount->source) + 1;
     mount->data = mount->target + strlen(mount->target) + 1;
-    if (mount->kind < CLO_MOUNT_TMPFS || mount->kind > CLO_MOUNT_FOLDER)
+    if (mount->kind < CLO_MOUNT_TMPFS || mount->kind > CLO_MOUNT_SEAL)
         return -EBADMSG;
     if (!is_path(mount->target, strlen(mount->target)))
         return -EBADMSG;
@@ -130,7 +136,7 @@ static int read_rule(const struct record *record, struct clo_rule_asked *rule)
         return -EBADMSG;
     rule->access = load32(record->data);
     rule->path = (struct clo_view){record->data + sizeof(uint32_t), record->size - sizeof(uint32_t)};
-    if (!rule->access || rule->access & ~(uint32_t)(CLO_ACCESS_READ | CLO_ACCESS_EXECUTE | CLO_ACCESS_WRITE))
+    if (!(rule->access & CLO_ACCESS_ANY) || rule->access & ~(uint32_t)(CLO_ACCESS_ANY | CLO_ACCESS_NO_LINKS))
         return -EBADMSG;
     return is_path(rule->path.data, rule->path.size) ? 0 : -EBADMSG;
 }
@@ -141,6 +147,15 @@ static int read_rlimit(const struct record *record, struct clo_rlimit_asked *lim
         return -EBADMSG;
     *limit = (struct clo_rlimit_asked){load32(record->data), load64(record->data + 8), load64(record->data + 16)};
     return limit->soft <= limit->hard ? 0 : -EBADMSG;
+}
+
+static int read_memory(const struct record *record, struct clo_setup *setup)
+{
+    if (setup->limits_memory || record->size != sizeof setup->memory)
+        return -EBADMSG;
+    setup->memory = load64(record->data);
+    setup->limits_memory = true;
+    return 0;
 }
 
 /* Reads a uint32 that may come once; `known` are the bits it may have. */
@@ -163,6 +178,11 @@ static int read_view(const struct record *record, struct clo_view *view)
     return 0;
 }
 
+static bool is_filter(const struct record *record)
+{
+    return record->size && record->size % CLO_FILTER_STEP == 0 && record->size / CLO_FILTER_STEP <= CLO_FILTER_MAX;
+}
+
 static int read_setup_record(const struct record *record, struct clo_setup *setup, uint32_t *seen)
 {
     struct clo_mount_asked mount;
@@ -173,7 +193,7 @@ static int read_setup_record(const struct record *record, struct clo_setup *setu
     case CLO_TAG_FLAGS:
         return read_bits(record,
                          CLO_SETUP_REAPER | CLO_SETUP_DROP | CLO_SETUP_ROOT_RO | CLO_SETUP_HIDE_INIT | CLO_SETUP_NETWORK
-                             | CLO_SETUP_LOOPBACK,
+                             | CLO_SETUP_LOOPBACK | CLO_SETUP_TRY_WATCH,
                          seen, &setup->flags);
     case CLO_TAG_HOSTNAME:
         return is_text(record->data, record->size, CLO_HOSTNAME_MAX) ? read_view(record, &setup->hostname) : -EBADMSG;
@@ -184,9 +204,9 @@ static int read_setup_record(const struct record *record, struct clo_setup *setu
     case CLO_TAG_PATH:
         return read_rule(record, &rule);
     case CLO_TAG_SECCOMP:
-        if (!record->size || record->size % CLO_FILTER_STEP || record->size / CLO_FILTER_STEP > CLO_FILTER_MAX)
-            return -EBADMSG;
-        return read_view(record, &setup->seccomp);
+        return is_filter(record) ? read_view(record, &setup->seccomp) : -EBADMSG;
+    case CLO_TAG_WATCH:
+        return is_filter(record) ? read_view(record, &setup->watch) : -EBADMSG;
     case CLO_TAG_RLIMIT:
         return read_rlimit(record, &limit);
     case CLO_TAG_AFFINITY:
@@ -196,6 +216,8 @@ static int read_setup_record(const struct record *record, struct clo_setup *setu
         return read_bits(record, UINT32_MAX, seen, &setup->pids);
     case CLO_TAG_IDS:
         return read_ids(record, setup);
+    case CLO_TAG_MEMORY:
+        return read_memory(record, setup);
     default:
         return -EBADMSG;
     }
@@ -215,10 +237,39 @@ int clo_parse_setup(const void *body, size_t size, struct clo_setup *setup)
     return more;
 }
 
+int clo_parse_limits(const void *body, size_t size, struct clo_setup *limits)
+{
+    struct record record;
+    uint32_t seen = 0;
+    size_t at = 0;
+    int more;
+
+    *limits = (struct clo_setup){.body = {body, size}};
+    while ((more = next_record(limits->body, &at, &record)) > 0) {
+        if (record.tag != CLO_TAG_RLIMIT && record.tag != CLO_TAG_PIDS && record.tag != CLO_TAG_MEMORY)
+            return -EBADMSG;
+        if (read_setup_record(&record, limits, &seen))
+            return -EBADMSG;
+    }
+    return more;
+}
+
+int clo_parse_watch(const void *body, size_t size, struct clo_view *watch)
+{
+    const struct clo_view view = {body, size};
+    struct record record;
+    size_t at = 0;
+
+    *watch = (struct clo_view){0};
+    if (next_record(view, &at, &record) <= 0 || record.tag != CLO_TAG_WATCH || !is_filter(&record) || at != size)
+        return -EBADMSG;
+    return read_view(&record, watch);
+}
+
 static int read_exec_record(const struct record *record, struct clo_exec *exec, uint32_t *seen)
 {
     const uint32_t known = CLO_EXEC_STDIN | CLO_EXEC_STDOUT | CLO_EXEC_STDERR | CLO_EXEC_PTY | CLO_EXEC_LINGER
-                           | CLO_EXEC_PROBE;
+                           | CLO_EXEC_PROBE | CLO_EXEC_WORKER | CLO_EXEC_BY_WORKER;
     uint32_t window;
 
     switch (record->tag) {

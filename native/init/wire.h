@@ -11,10 +11,11 @@
 
 _Static_assert(sizeof(struct clo_head) == 8, "Python packs it so");
 _Static_assert(sizeof(struct clo_rec) == 8, "Python packs it so");
-_Static_assert(sizeof(struct clo_exited) == 32, "Python unpacks it so");
+_Static_assert(sizeof(struct clo_exited) == 40, "Python unpacks it so");
 
 enum {
     CLO_PATH_SIZE = 4096,
+    CLO_ACCESS_ANY = CLO_ACCESS_NO_LINKS - 1,
     CLO_HOSTNAME_MAX = 64,
     CLO_FILTER_MAX = 4096,
     CLO_FILTER_STEP = 8,
@@ -34,9 +35,10 @@ struct clo_strings {
 };
 
 struct clo_setup {
-    struct clo_view body, hostname, seccomp, affinity;
+    struct clo_view body, hostname, seccomp, watch, affinity;
     uint32_t flags, landlock, pids;
-    bool limits_pids, maps_ids;
+    uint64_t memory; /* 0: no bound */
+    bool limits_pids, limits_memory, maps_ids;
     struct clo_ids {
         uint32_t uid, outer_uid, gid, outer_gid;
     } ids;
@@ -66,6 +68,8 @@ struct clo_exec {
 
 /* Each gives 0, or -EBADMSG for a body that breaks the format in any way. */
 int clo_parse_setup(const void *body, size_t size, struct clo_setup *setup);
+int clo_parse_limits(const void *body, size_t size, struct clo_setup *limits); /* the other fields stay empty */
+int clo_parse_watch(const void *body, size_t size, struct clo_view *watch);
 int clo_parse_exec(const void *body, size_t size, struct clo_exec *exec);
 int clo_parse_signal(const void *body, size_t size, uint32_t *signal, uint32_t *scope);
 int clo_parse_window(const void *body, size_t size, uint16_t *rows, uint16_t *columns);

@@ -13,7 +13,9 @@ enum {
     STICK_INPUT = 0x5412, LINUX_CONSOLE = 0x541c, CONSOLE = 0x541d, DISCIPLINE = 0x5423, /* TIOCSTI TIOCLINUX ... */
     OWNER = 8, OWNER_EX = 15, FIO_OWNER = 0x8901, SIO_OWNER = 0x8902, /* who gets SIGIO, or the signal of F_SETSIG */
     SECCOMP_FILTER = 1, NEW_LISTENER = 8, PR_SECCOMP = 22, EMPTY_PATH = 0x1000, NOEXEC_SEAL = 8, BY_USER = 2,
-    IO_BY_USER = 3
+    IO_BY_USER = 3,
+    SET_ID = 06000,       /* S_ISUID S_ISGID */
+    CREATES = 0x00400040  /* O_CREAT, and the bit of O_TMPFILE that is its own: there is a mode then */
 };
 
 #define ALL 0xffffffffU
@@ -22,6 +24,7 @@ enum {
 #define INTERNET (CLO_IN_SOCKETS_ALL | CLO_IN_SOCKETS_INET)
 #define NO_UNIX (CLO_IN_SOCKETS_NONE | CLO_IN_SOCKETS_INET) /* the host's are files, and found by name */
 #define SHIELD CLO_IN_PROTECT
+#define NO_SET_ID CLO_IN_NO_SET_ID
 
 /* clang-format off */
 static const struct clo_test tests[] = {
@@ -70,6 +73,21 @@ static const struct clo_test tests[] = {
     {"memfd_create", STRICT, 1, CLO_HAS, CLO_V_ALLOW, NOEXEC_SEAL, 0, 0},
     {"memfd_create", STRICT, 0, CLO_ELSE, CLO_V_NOSYS, 0, 0, 0},
     {"execveat", STRICT, 4, CLO_HAS, CLO_V_PERM, EMPTY_PATH, 0, 0},
+
+    /* On disk a folder of the host is its owner's: a program that the guest marks there runs as that owner for every
+     * other user of the host. The mode of openat2 lies in memory; programs fall back on openat. */
+    {"chmod", NO_SET_ID, 1, CLO_HAS, CLO_V_PERM, SET_ID, 0, 0},
+    {"fchmod", NO_SET_ID, 1, CLO_HAS, CLO_V_PERM, SET_ID, 0, 0},
+    {"fchmodat", NO_SET_ID, 2, CLO_HAS, CLO_V_PERM, SET_ID, 0, 0},
+    {"fchmodat2", NO_SET_ID, 2, CLO_HAS, CLO_V_PERM, SET_ID, 0, 0},
+    {"mknod", NO_SET_ID, 1, CLO_HAS, CLO_V_PERM, SET_ID, 0, 0},
+    {"mknodat", NO_SET_ID, 2, CLO_HAS, CLO_V_PERM, SET_ID, 0, 0},
+    {"creat", NO_SET_ID, 1, CLO_HAS, CLO_V_PERM, SET_ID, 0, 0},
+    {"open", NO_SET_ID, 1, CLO_EQ, CLO_V_ALLOW, CREATES, 0, 0},
+    {"open", NO_SET_ID, 2, CLO_HAS, CLO_V_PERM, SET_ID, 0, 0},
+    {"openat", NO_SET_ID, 2, CLO_EQ, CLO_V_ALLOW, CREATES, 0, 0},
+    {"openat", NO_SET_ID, 3, CLO_HAS, CLO_V_PERM, SET_ID, 0, 0},
+    {"openat2", NO_SET_ID, 0, CLO_ELSE, CLO_V_NOSYS, 0, 0, 0},
 
     /* A listener of the guest's own would shut ours out. At maximum no filter at all: seccomp(2) is refused whole. */
     {"seccomp", CLO_IN_ENHANCED, 0, CLO_NE, CLO_V_ALLOW, ALL, SECCOMP_FILTER, 0},

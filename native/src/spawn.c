@@ -129,7 +129,7 @@ static int die_with_parent(struct clo_spawn *spawn, pid_t parent) {
 static int prepare(struct clo_spawn *spawn) {
     int error = reset_signals(spawn);
     if (!error) error = join_cgroups(spawn);
-    if (!error && spawn->n_stages) error = clo_stage(spawn);
+    if (!error && (spawn->n_stages || spawn->cover)) error = clo_stage(spawn);
     if (!error) error = map_descriptors(spawn);
     if (!error) error = drop_ids(spawn);
     if (!error && spawn->cwd && chdir(spawn->cwd)) error = clo_step_failed(spawn, CLO_STEP_CWD, 0);
@@ -243,15 +243,19 @@ int clo_spawn(struct clo_spawn *spawn) {
     return error;
 }
 
+/* Were the host killed meanwhile, this process would keep every descriptor of the host open: it ends with the host. */
 static int wait_to_be_killed(void *argument) {
-    for (;;) pause();
-    return argument != NULL;
+    const pid_t *parent = argument;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL)) return 1;
+    while (getppid() == *parent) pause();
+    return 0;
 }
 
-static int write_map(int pid, const char *which, uint32_t from, uint32_t to) {
-    char path[64], line[64];
+static int write_map(int pid, const char *which, uint32_t from, uint32_t to, uint32_t root) {
+    char path[64], line[96];
     snprintf(path, sizeof path, "/proc/%d/%s", pid, which);
-    int length = snprintf(line, sizeof line, "%u %u 1\n", from, to);
+    int length = root ? snprintf(line, sizeof line, "%u %u 1\n%u 0 1\n", from, to, root)
+                      : snprintf(line, sizeof line, "%u %u 1\n", from, to);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) return -errno;
     int error = write(fd, line, (size_t)length) == length ? 0 : -errno;
@@ -267,19 +271,20 @@ static int open_userns(int pid) {
 }
 
 /* A user namespace that shows the owner from_uid as to_uid (and the group so), as the descriptor that
- * mount_setattr(2) takes; the caller's to close. A child that lives just for this holds it until it is open. The
+ * mount_setattr(2) takes; the caller's to close. With root, not 0, that owner and group are shown as 0. A child that lives just for this holds it until it is open. The
  * child's end is no SIGCHLD, and only a wait for exactly this kind sees it. */
-int clo_idmap_userns(uint32_t from_uid, uint32_t to_uid, uint32_t from_gid, uint32_t to_gid) {
+int clo_idmap_userns(uint32_t from_uid, uint32_t to_uid, uint32_t from_gid, uint32_t to_gid, uint32_t root) {
     const uint64_t all = UINT64_MAX;
+    const pid_t self = getpid();
     uint64_t before;
     char *stack = new_stack();
     if (!stack) return -errno;
     set_mask(&all, &before);
-    int pid = clone(wait_to_be_killed, stack, CLONE_VM | CLONE_NEWUSER, NULL);
+    int pid = clone(wait_to_be_killed, stack, CLONE_VM | CLONE_NEWUSER, (void *)&self);
     int result = pid < 0 ? -errno : 0;
     if (pid > 0) {
-        result = write_map(pid, "uid_map", from_uid, to_uid);
-        if (!result) result = write_map(pid, "gid_map", from_gid, to_gid);
+        result = write_map(pid, "uid_map", from_uid, to_uid, root);
+        if (!result) result = write_map(pid, "gid_map", from_gid, to_gid, root);
         if (!result) result = open_userns(pid);
         kill(pid, SIGKILL);
         reap(pid);

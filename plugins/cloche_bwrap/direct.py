@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import cloche_native as native
 from cloche import Check, Guarantee, Launch, Seat, Spec, reachable
-from cloche_bwrap import checks, plan
-from cloche_bwrap.view import ViewRuntime, inner, path_rules, proc, tmpfs
+from cloche_bwrap import checks, plan, rules
+from cloche_bwrap.view import ViewRuntime, inner, proc, sized, tmpfs
 from cloche_native import agent as wire
 
 ROOT = plan.Room(1 << 20, 1024)
@@ -20,6 +20,7 @@ ROOT = plan.Room(1 << 20, 1024)
 NETWORK = {
     "none": wire.SetupFlag.NETWORK,
     "loopback": wire.SetupFlag.NETWORK | wire.SetupFlag.LOOPBACK,
+    "isolated": wire.SetupFlag.NETWORK | wire.SetupFlag.LOOPBACK,  # not enforced: rather less than more
     "host": wire.SetupFlag.NONE,
 }
 
@@ -50,12 +51,13 @@ class NamespacesRuntime(ViewRuntime):
         return Launch(
             argv=(str(reachable(Path(native.init_path()), uid)), str(wire.CONTROL_FD)),
             setup=replace(
-                path_rules(spec, setup),
+                rules.setup(spec, parts, setup),
                 ids=(spec.user, outside[0], spec.user, outside[1]),
                 flags=setup.flags | NETWORK[spec.network.mode],
                 mounts=(root, *map(mount, parts)),
             ),
             workspace=spec.workspace.target,
+            sized=sized(parts, spec),
             namespaces=True,
             stages=staging.stages(),
             stage_folder=staging.folder,
@@ -69,11 +71,9 @@ def mount(part: plan.Part) -> wire.Mount:
             return wire.Mount(wire.MountKind.BIND, target, source, "ro" if read_only else "rw")
         case plan.Link(target, text):
             return wire.Mount(wire.MountKind.SYMLINK, target, text)
-        case plan.Folder(target):
-            return wire.Mount(wire.MountKind.FOLDER, target, data="0755")
         case plan.Devices(room, target):
             return wire.Mount(wire.MountKind.DEV, target, "/dev", tmpfs(room))
         case plan.Processes(_, target):
             return wire.Mount(wire.MountKind.PROC, target, data=proc(part))
-        case plan.Memory() | plan.Overlay() | plan.Mask():
+        case _:
             return inner(part)

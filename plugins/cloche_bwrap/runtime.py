@@ -8,9 +8,21 @@ from pathlib import Path
 from typing import ClassVar
 
 import cloche_native as native
-from cloche import Check, Guarantee, Kept, Launch, Partial, Seat, Spec, SpecError, Staging, Unenforced, reachable
-from cloche_bwrap import binary, checks, plan
-from cloche_bwrap.view import ViewRuntime, inner, path_rules, proc, tmpfs
+from cloche import (
+    Check,
+    Guarantee,
+    Kept,
+    Launch,
+    Partial,
+    Seat,
+    Spec,
+    SpecError,
+    Staging,
+    Unenforced,
+    reachable,
+)
+from cloche_bwrap import binary, checks, plan, rules
+from cloche_bwrap.view import ViewRuntime, inner, proc, sized, tmpfs
 from cloche_native import agent as wire
 
 INIT = "/.cloche"
@@ -70,8 +82,9 @@ class BwrapRuntime(ViewRuntime):
         argv += [*outer, "--ro-bind", str(reachable(Path(native.init_path()), uid)), INIT]
         return Launch(
             argv=(*argv, "--", INIT, str(wire.CONTROL_FD)),
-            setup=replace(path_rules(spec, setup), flags=setup.flags | FLAGS, mounts=tuple(within)),
+            setup=replace(rules.setup(spec, parts, setup), flags=setup.flags | FLAGS, mounts=tuple(within)),
             workspace=spec.workspace.target,
+            sized=sized(parts, spec),
             stages=staging.stages(),
             stage_folder=staging.folder,
         )
@@ -99,11 +112,11 @@ def _outer(part: plan.Part) -> list[str]:
             return ["--symlink", text, target]
         case plan.Devices(_, target):
             return ["--dev-bind", "/dev", HOST_DEV, "--dir", target]
-        case plan.Processes() | plan.Folder() | plan.Memory():
+        case plan.Processes() | plan.Folder("/run") | plan.Memory():
             return ["--proc" if isinstance(part, plan.Processes) else "--dir", part.target]
         case plan.Overlay():
             return ["--cap-add", "CAP_DAC_OVERRIDE"]  # overlayfs works in a folder of mode 000, as who mounts it
-    return []  # a mask is made inside
+    return []  # what keeps paths is made inside
 
 
 def _inner(part: plan.Part) -> list[wire.Mount]:
@@ -112,10 +125,10 @@ def _inner(part: plan.Part) -> list[wire.Mount]:
             return [wire.Mount(wire.MountKind.DEV, target, HOST_DEV, tmpfs(room))]
         case plan.Processes(minimal, target):
             return [wire.Mount(wire.MountKind.PROC, target, data=proc(part))] if minimal else []
-        case plan.Memory() | plan.Overlay() | plan.Mask():
-            return [inner(part)]
-        case _:
+        case plan.Bind() | plan.Link() | plan.Folder("/run"):
             return []
+        case _:
+            return [inner(part)]
 
 
 def _early(part: plan.Memory | plan.Overlay, over: plan.Part) -> list[str]:
@@ -125,6 +138,6 @@ def _early(part: plan.Memory | plan.Overlay, over: plan.Part) -> list[str]:
 
 
 def _over(part: plan.Memory | plan.Overlay, parts: Sequence[plan.Part]) -> list[plan.Part]:
-    """Give what is mounted below ``part``."""
+    """Give what bubblewrap mounts below ``part``."""
     folder = part.target + "/"
-    return [p for p in parts if p.target.startswith(folder) and not isinstance(p, plan.Mask)]
+    return [p for p in parts if p.target.startswith(folder) and _outer(p)]

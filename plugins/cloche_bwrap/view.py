@@ -3,65 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
+
 import cloche_native as native
-from cloche import AgentRuntime, Enforced, Guarantee, Kept, Seat, Spec, Staging, Unenforced
-from cloche_bwrap import etc, plan
+from cloche import (
+    AgentRuntime,
+    Enforced,
+    Guarantee,
+    Instance,
+    Kept,
+    Partial,
+    Seat,
+    Spec,
+    Staging,
+    Unenforced,
+    etc_folder,
+)
+from cloche_bwrap import plan, rules
 from cloche_native import agent as wire
 
 
 class ViewRuntime(AgentRuntime):
     """A runtime whose boxes see the host's system folders, a small /etc, and what the policy shows them."""
 
+    takes_images = True
+
     def __init__(self) -> None:
         super().__init__()
         self._base: tuple[plan.Part, ...] = ()
         self._plain: dict[object, tuple[plan.Part, ...]] = {}
+        self._kept: dict[str, tuple[plan.Part, ...]] = {}
 
     def look_at_system(self) -> None:
         """Build the guests' /etc, and look at the host's system folders."""
-        self._base = (*plan.system(Path("/")), plan.Bind("/etc", str(etc.folder())))
+        self._base = (*plan.system(Path("/")), plan.Bind("/etc", str(etc_folder())))
 
     def adjust(self, spec: Spec, features: dict[str, Kept]) -> None:
         """Say what a directly written folder means for disk use, and when Landlock repeats the mounts."""
         files = features[Guarantee.FILESYSTEM]
-        if isinstance(files, Enforced) and path_rules(spec, wire.Setup()).paths:
+        if isinstance(files, Enforced) and rules.setup(spec, (), wire.Setup()).paths:
             features[Guarantee.FILESYSTEM] = Enforced(f"{files.mechanism}; repeated by Landlock")
-        written = [m.source for m in spec.mounts if not m.read_only]
-        if spec.workspace.kind == "bind":
-            written.append(spec.workspace.source or "")
-        if written:
+        if spec.monitor.depth == "strict" and rules.setup(spec, (), wire.Setup()).landlock:
+            features["events"] = Unenforced(
+                "in a guest's place the host would open what Landlock keeps from it",
+                "use monitor='full', or neither level maximum nor mounts with single operations",
+            )
+        network = features[Guarantee.NETWORK]
+        if isinstance(network, Enforced) and spec.network.mode != "host" and spec.shows_host():
+            features[Guarantee.NETWORK] = (
+                Enforced("own network namespace, and the filter refuses every socket")
+                if spec.level.networks == {"none"}
+                else Partial(network.mechanism, "Unix sockets in the folders that are shown can be connected to")
+            )
+        if spec.restricts_paths():
+            features["paths"] = self._paths(spec)
+        if written := spec.written():
             features[Guarantee.DISK] = Unenforced(
                 f"{', '.join(written)} of the host is written directly and may grow",
                 "use an overlay or tmpfs workspace, or a folder on a file system of its own",
             )
 
+    def _paths(self, spec: Spec) -> Kept:
+        base = self._shown(spec)
+        problems = [*plan.survey(base, spec).problems(), *rules.problems(spec, base)]
+        if problems and spec.strict:
+            return Unenforced("; ".join(problems))
+        caveats = [*problems, *plan.survey(base, spec).caveats(), *rules.caveats(spec)]
+        mechanism = f"mounts, Landlock ABI {native.landlock_abi()}" if rules.judged(spec) else "mounts"
+        return Partial(mechanism, "; ".join(caveats)) if caveats else Enforced(mechanism)
+
+    def _shown(self, spec: Spec) -> tuple[plan.Part, ...]:
+        return plan.system(Path(spec.rootfs)) if spec.rootfs is not None else self._base
+
+    async def create(self, spec: Spec) -> Instance:
+        """Look for what the patterns of ``spec`` cover, if it has any, then make the box."""
+        if not spec.paths:
+            return await super().create(spec)
+        self._kept[spec.id] = await anyio.to_thread.run_sync(lambda: tuple(plan.keep(self._shown(spec), spec)))
+        try:
+            return await super().create(spec)
+        finally:
+            del self._kept[spec.id]
+
     def parts(self, spec: Spec, seat: Seat | None) -> tuple[Sequence[plan.Part], Staging]:
         """Give what the box's file system is made of, and what must be staged for it."""
-        staging = Staging(seat)
-        if not (spec.mounts or spec.forbidden or spec.rootfs or spec.workspace.source):
+        staging = Staging(seat, self.image(spec))
+        if not (spec.mounts or spec.paths or spec.rootfs or spec.workspace.source or spec.workspace.kind == "image"):
             key = (spec.workspace, spec.network, spec.limits, spec.level.minimal_proc)
             if key not in self._plain:
                 self._plain.clear()  # hosts make one kind of box after another
                 self._plain[key] = tuple(plan.complete(self._base, spec, staging))
             return self._plain[key], staging
-        base = plan.system(Path(spec.rootfs)) if spec.rootfs is not None else self._base
-        return plan.complete(base, spec, staging), staging
+        kept = self._kept.get(spec.id)
+        if kept is None:
+            kept = tuple(plan.keep(self._shown(spec), spec)) if spec.paths else ()
+        return plan.complete(self._shown(spec), spec, staging, kept), staging
 
 
-def path_rules(spec: Spec, setup: wire.Setup) -> wire.Setup:
-    """Give ``setup`` with the file-system policy repeated in Landlock, where the level asks for it and it is there.
+def sized(parts: Sequence[plan.Part], spec: Spec) -> tuple[str, ...]:
+    """Give the folders that ``Limits.disk`` bounds, whoever makes them."""
+    own = [part.target for part in parts if isinstance(part, plan.Memory | plan.Overlay)]
+    own += [spec.workspace.target] if spec.workspace.kind == "image" else []
+    return (*own, *(f"{part.target}/shm" for part in parts if isinstance(part, plan.Devices)))
 
-    It holds even if a mount were wrong; it costs something on every open (a third of a microsecond where measured).
-    """
-    if not spec.level.path_rules or native.landlock_abi() == 0:
-        return setup
-    everything = wire.Access.READ | wire.Access.EXECUTE | wire.Access.WRITE
-    written = ["/tmp", spec.workspace.target, *(m.target for m in spec.mounts if not m.read_only)]  # noqa: S108 - in the box
-    paths = [(wire.Access.READ | wire.Access.EXECUTE, "/"), (wire.Access.READ | wire.Access.WRITE, "/dev")]
-    return replace(setup, landlock=wire.Landlock.FS, paths=(*paths, *((everything, path) for path in written)))
+
+Inner = plan.Memory | plan.Overlay | plan.Mask | plan.Folder | plan.Again | plan.Only | plan.Show | plan.Seal
 
 
 def tmpfs(room: plan.Room, mode: str = "") -> str:
@@ -74,12 +123,24 @@ def proc(part: plan.Processes) -> str:
     return "subset=pid,hidepid=invisible" if part.minimal else ""
 
 
-def inner(part: plan.Memory | plan.Overlay | plan.Mask) -> wire.Mount:
+def inner(part: Inner) -> wire.Mount:
     """Give the mount that the agent makes for ``part``, whoever makes the others."""
+    kind = wire.MountKind
     match part:
         case plan.Memory(target, room, mode):
-            return wire.Mount(wire.MountKind.TMPFS, target, data=tmpfs(room, mode))
+            made = kind.TMPFS, "", tmpfs(room, mode)
         case plan.Overlay(target, room):
-            return wire.Mount(wire.MountKind.OVERLAY, target, target, tmpfs(room, "0755"))
-        case plan.Mask(target):
-            return wire.Mount(wire.MountKind.MASK, target)
+            made = kind.OVERLAY, target, tmpfs(room, "0755")
+        case plan.Mask(target, need):
+            made = kind.MASK, "", need
+        case plan.Folder(target):
+            made = kind.FOLDER, "", "0755"
+        case plan.Again(target, read_only):
+            made = kind.AGAIN, "", "ro" if read_only else "rw"
+        case plan.Only(target, room):
+            made = kind.ONLY, "", tmpfs(room, "0755")
+        case plan.Show(target, source):
+            made = kind.SHOW, source, ""
+        case plan.Seal(target):
+            made = kind.SEAL, "", ""
+    return wire.Mount(made[0], target, made[1], made[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from cloche import (
     Guarantee,
     Kept,
     Launch,
+    Partial,
     Seat,
     Spec,
     SpecError,
@@ -24,7 +26,7 @@ from cloche import (
     reachable,
 )
 from cloche_native import agent as wire
-from cloche_process import checks
+from cloche_process import checks, rules
 from cloche_process.paths import etc_files, system_folders
 
 SCOPES_SINCE = 6  # Landlock ABI with signal and abstract-socket scopes, Linux 6.12 (landlock(7))
@@ -63,6 +65,8 @@ class ProcessRuntime(AgentRuntime):
             features[Guarantee.NETWORK] = Enforced("the host's network, as asked")
         for problem in self._impossible(spec):
             features[Guarantee.FILESYSTEM] = Unenforced(problem, "use a runtime with mount namespaces, e.g. bwrap")
+        if spec.restricts_paths() or rules.uneven(spec):
+            features["paths"] = Partial(f"Landlock ABI {native.landlock_abi()}", "; ".join(rules.caveats(spec)))
 
     def launch(self, spec: Spec, setup: wire.Setup, seat: Seat | None) -> Launch:
         """Give the agent itself as the command, with Landlock rules for what the policy lists."""
@@ -72,18 +76,18 @@ class ProcessRuntime(AgentRuntime):
         if problems:
             raise SpecError("; ".join(problems))
         uid = seat.uid if seat is not None else None
-        read, write = wire.Access.READ, wire.Access.READ | wire.Access.WRITE
+        read = wire.Access.READ | wire.Access.LIST
+        write = read | wire.Access.WRITE | wire.Access.CREATE | wire.Access.DELETE
         execute = read | wire.Access.EXECUTE
-        rules = [(execute, path) for path in system_folders()] + [(read, path) for path in etc_files()]
-        rules += [(write, f"/dev/{name}") for name in ("null", "zero", "full", "random", "urandom")]
-        rules += [((execute if m.read_only else execute | write), m.source) for m in spec.mounts]
+        listed = [(execute, path) for path in system_folders()] + [(read, path) for path in etc_files()]
+        listed += [(write, f"/dev/{name}") for name in ("null", "zero", "full", "random", "urandom")]
         cleanup: tuple[Callable[[], object], ...] = ()
         if spec.workspace.source is not None:
             folder = Path(spec.workspace.source)
         else:
             folder = self.temp_folder(spec, seat)
             cleanup = (partial(self.drop_folder, folder),)
-        rules.append((execute | write, str(folder)))
+        listed += rules.rules(spec, str(folder))
         parts = wire.Landlock.FS
         if native.landlock_abi() >= SCOPES_SINCE:
             parts |= wire.Landlock.SCOPE
@@ -92,7 +96,7 @@ class ProcessRuntime(AgentRuntime):
         flags = setup.flags | wire.SetupFlag.REAPER
         return Launch(
             argv=(str(reachable(Path(native.init_path()), uid)), str(wire.CONTROL_FD)),
-            setup=replace(setup, hostname="", flags=flags, landlock=parts, paths=tuple(rules)),
+            setup=replace(setup, hostname="", flags=flags, landlock=parts, paths=tuple(listed)),
             workspace=str(folder),
             dies_with_agent=False,
             cleanup=cleanup,
@@ -106,17 +110,15 @@ class ProcessRuntime(AgentRuntime):
         ]
         if spec.rootfs is not None:
             out.append("a rootfs needs a mount namespace")
-        if spec.workspace.kind == "overlay":
-            out.append("an overlay workspace needs a mount namespace")
-        shown = [*system_folders(), *etc_files(), *(m.target for m in spec.mounts)]
-        shown += [p for p in (spec.workspace.source, spec.workspace.target) if p is not None]
-        out += [
-            f"{path} can't be forbidden below the allowed {folder}: Landlock only allows"
-            for path in spec.forbidden
-            for folder in shown
-            if path == folder or path.startswith(folder + "/")
+        if spec.workspace.kind in ("overlay", "image"):
+            out.append(f"an {spec.workspace.kind} workspace needs a mount namespace")
+        shown = [
+            *system_folders(),
+            *etc_files(),
+            *(m.target for m in spec.mounts),
+            *filter(None, [spec.workspace.source]),
         ]
-        return out
+        return out + rules.problems(spec, shown)
 
 
 def _closed(spec: Spec, uid: int) -> list[str]:
@@ -126,8 +128,8 @@ def _closed(spec: Spec, uid: int) -> list[str]:
         wanted.append((spec.workspace.source, True))
     out = []
     for path, write in wanted:
-        bits = 0o007 if write else 0o005
         status = os.stat(path)
+        bits = (0o006 if write else 0o004) | (0o001 if stat.S_ISDIR(status.st_mode) else 0)
         own = status.st_uid == uid or status.st_mode & bits == bits
         if not own or not all(parent.stat().st_mode & 0o001 for parent in Path(path).parents):
             act = "written" if write else "read"

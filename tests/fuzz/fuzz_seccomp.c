@@ -1,4 +1,4 @@
-/* sources: native/src/seccomp.c native/src/policy.c native/src/syscalls.c
+/* sources: native/src/seccomp.c native/src/watch_filter.c native/src/acts.c native/src/policy.c native/src/syscalls.c
  *
  * Any request gives an error or a program that the kernel would take and that answers every call: known operations
  * only, loads inside struct seccomp_data, jumps forward and inside, a return at each end; and nothing is written past
@@ -35,6 +35,15 @@ static void check_program(const struct sock_filter *code, size_t count) {
     }
 }
 
+static void check_answer(int count, const struct sock_filter *code, size_t room) {
+    if (count < 0) {
+        check(count == -EINVAL || count == -ENOENT || count == -E2BIG);
+        return;
+    }
+    check((size_t)count <= room);
+    check_program(code, (size_t)count);
+}
+
 /* The whole of the input: arch, level, sockets, room (2), pid (4), then names to deny, each ended by a NUL. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 9) return 0;
@@ -49,13 +58,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         names[request.n_deny++] = name;
     request.deny = names;
     struct sock_filter *code = malloc(room * sizeof *code); /* exactly that: one more is found by the sanitizer */
-    int count = clo_seccomp_program(&request, code, room);
-    if (count >= 0) {
-        check((size_t)count <= room);
-        check_program(code, (size_t)count);
-    } else {
-        check(count == -EINVAL || count == -ENOENT || count == -E2BIG);
-    }
+    uint64_t acts = data[4] * UINT64_C(0x0101010101010101) ^ (uint64_t)(uint32_t)request.protect_pid << 16;
+    check_answer(clo_seccomp_program(&request, code, room), code, room);
+    check_answer(clo_agent_program(&request, acts, code, room), code, room);
+    check_answer(clo_watch_program(&request, acts, ~acts, code, room), code, room);
     free(code);
     free(text);
     return 0;

@@ -45,6 +45,11 @@ static void check_string(struct body body, const char *text) {
     check_inside(body, text, strlen(text) + 1);
 }
 
+static void check_filter(struct body body, struct clo_view filter) {
+    check_view(body, filter, 0);
+    check(filter.size % CLO_FILTER_STEP == 0 && filter.size <= CLO_FILTER_MAX * CLO_FILTER_STEP);
+}
+
 static void check_setup(struct body body) {
     struct clo_setup setup;
     struct clo_mount_asked mount;
@@ -56,6 +61,7 @@ static void check_setup(struct body body) {
     check_view(body, setup.hostname, 1);
     check_view(body, setup.affinity, 0);
     check_view(body, setup.seccomp, 0);
+    check_filter(body, setup.watch);
     check(setup.hostname.size <= CLO_HOSTNAME_MAX && setup.affinity.size <= CLO_AFFINITY_MAX);
     check(setup.seccomp.size % CLO_FILTER_STEP == 0 && setup.seccomp.size <= CLO_FILTER_MAX * CLO_FILTER_STEP);
     for (size_t at = 0; clo_next_mount(&setup, &at, &mount);) {
@@ -83,6 +89,19 @@ static void check_exec(struct body body) {
     check(exec.cwd.size < CLO_PATH_SIZE && (!exec.cwd.size || exec.cwd.data[0] == '/'));
 }
 
+static void check_limits(struct body body) {
+    struct clo_setup limits;
+    struct clo_mount_asked mount;
+    struct clo_rlimit_asked limit;
+    int result = clo_parse_limits(body.data, body.size, &limits);
+    check(result == 0 || result == -EBADMSG);
+    if (result) return;
+    size_t at = 0;
+    check(!clo_next_mount(&limits, &at, &mount) && !limits.hostname.size && !limits.seccomp.size && !limits.maps_ids);
+    for (at = 0; clo_next_rlimit(&limits, &at, &limit);) check(limit.soft <= limit.hard);
+    check(limits.limits_memory || !limits.memory);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint32_t signal, scope;
     uint16_t rows, columns;
@@ -90,13 +109,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *copy = malloc(size - 1); /* exactly the body: a read past its end is found by the sanitizer */
     if (size > 1) memcpy(copy, data + 1, size - 1);
     struct body body = {copy, size - 1};
-    switch (data[0] % 4) {
+    switch (data[0] % 6) {
     case 0: check_setup(body); break;
     case 1: check_exec(body); break;
     case 2:
         if (clo_parse_signal(body.data, body.size, &signal, &scope) == 0)
             check(signal >= 1 && signal <= 64 && scope <= CLO_SCOPE_TREE);
         break;
+    case 4: check_limits(body); break;
+    case 5: {
+        struct clo_view filter;
+        int result = clo_parse_watch(body.data, body.size, &filter);
+        check(result == 0 ? filter.size > 0 : result == -EBADMSG);
+        check_filter(body, filter);
+        break;
+    }
     default: check(clo_parse_window(body.data, body.size, &rows, &columns) == (body.size == 4 ? 0 : -EBADMSG));
     }
     free(copy);

@@ -4,16 +4,23 @@ import ctypes
 import errno
 import os
 import pickle
+import shutil
 import struct
-from typing import TYPE_CHECKING, TypeVar
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+
+from tests.native.watched import Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
+PROGRAMS = Path(__file__).with_name("programs")
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
 
 
@@ -93,3 +100,30 @@ def raw() -> Callable[..., int]:
 @pytest.fixture
 def refused() -> int:
     return -errno.EPERM
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Path]:
+    """A folder with the programs of tests/native/programs, compiled, that every user may run."""
+    if compiled := os.environ.get("CLOCHE_TEST_PROGRAMS"):  # where a compiler takes half a minute: tests/modern
+        yield Path(compiled)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="watched-"))
+    folder.chmod(0o755)
+    subprocess.run([PROGRAMS / "build", folder], check=True, timeout=360)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def watch(programs: Path) -> Iterator[Callable[..., Watched]]:
+    """Make a supervisor and what is needed to be watched by it; all are ended after the test."""
+    made: list[Watched] = []
+
+    def make(**how: Any) -> Watched:  # noqa: ANN401 - a supervisor's own
+        made.append(Watched(programs, **how))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -69,6 +69,7 @@ class Request:
     sockets: str = "all"
     deny: frozenset[str] = frozenset()
     protect_pid: int | None = None
+    no_set_id: bool = False
     machine: str = "x86_64"
 
     def program(self) -> bytes:
@@ -78,6 +79,7 @@ class Request:
             sockets=self.sockets,  # type: ignore[arg-type]  # the tests also ask for unknown ones
             deny=self.deny,
             protect_pid=self.protect_pid,
+            no_set_id=self.no_set_id,
             machine=self.machine,
         )
 
@@ -129,6 +131,8 @@ def _by_arguments(request: Request, name: str, args: tuple[int, ...]) -> int:  #
     strict = request.profile in ("enhanced", "maximum")
     if request.protect_pid is not None and (answer := _shielded(request.protect_pid, name, args)) is not None:
         return answer
+    if request.no_set_id and (answer := _without_set_id(name, args)) is not None:
+        return answer
     match name:
         case "clone" if args[0] & NEW_NAMESPACES:
             return REFUSED
@@ -169,6 +173,23 @@ def _socket(sockets: str, args: tuple[int, ...]) -> int:
     if args[0] in (AF_UNIX, AF_INET, AF_INET6):
         return ALLOW
     return ALLOW if args[0] == AF_NETLINK and args[2] == 0 else NO_FAMILY
+
+
+def _without_set_id(name: str, args: tuple[int, ...]) -> int | None:
+    match name:
+        case "openat2":
+            return ABSENT
+        case "chmod" | "fchmod" | "mknod" | "creat":
+            mode = args[1]
+        case "fchmodat" | "fchmodat2" | "mknodat":
+            mode = args[2]
+        case "open" if args[1] & (0x40 | 0x400000):  # O_CREAT, O_TMPFILE without O_DIRECTORY
+            mode = args[2]
+        case "openat" if args[2] & (0x40 | 0x400000):
+            mode = args[3]
+        case _:
+            return None
+    return REFUSED if mode & 0o6000 else None
 
 
 def _shielded(pid: int, name: str, args: tuple[int, ...]) -> int | None:  # noqa: C901, PLR0911 - one answer a rule
@@ -237,3 +258,13 @@ def run_filter(program: bytes, data: bytes) -> Trace:
                 return trace
             case _:
                 raise AssertionError(f"unknown operation {operation:#x}")
+
+
+def assert_allowed_by_number(program: bytes, name: str, machine: str) -> None:
+    """Check that a call is allowed and only its number looked at: then the kernel keeps the answer in a bitmap."""
+    number = native.syscall_number(name, machine=machine)
+    if number is None:
+        return
+    trace = run_filter(program, Call(AUDIT_ARCH[machine], number).data())
+    assert trace.answer == ALLOW, name
+    assert trace.loads == {NR_OFFSET, ARCH_OFFSET}, f"{name} can't be kept in the kernel's bitmap"

@@ -6,6 +6,8 @@ import errno
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,12 +119,14 @@ def test_processes_are_bounded(make: Make, start: Start) -> None:
 
 def test_cpu_time_is_bounded_and_counted(make: Make, start: Start) -> None:
     group = make(cpu=0.25)
+    began = time.monotonic()
     start(group, "/bin/sh", "-c", "while :; do :; done")
-    time.sleep(1)
-    used = group.stats()
-    assert 150_000 < used["cpu_us"] < 450_000
-    assert used["throttled"] > 3
-    assert used["throttled_us"] > 100_000
+    while (used := group.stats())["throttled_us"] <= 100_000:  # on a busy machine it gets less than it may have
+        assert time.monotonic() < began + 30
+        time.sleep(0.1)
+    passed = (time.monotonic() - began) * 1e6
+    assert used["throttled"] > 0
+    assert 50_000 < used["cpu_us"] < 0.25 * passed + 200_000
 
 
 def test_a_frozen_group_stands_still_and_goes_on(make: Make, start: Start) -> None:
@@ -148,8 +152,10 @@ def test_a_frozen_group_is_killed(make: Make, start: Start) -> None:
 def test_a_fork_storm_is_killed_whole(make: Make, start: Start) -> None:
     group = make(pids=40)
     start(group, "/bin/bash", "-c", "storm() { storm & storm; }; storm 2>/dev/null")
-    time.sleep(0.2)
-    assert len(group.processes()) > 5
+    until = time.monotonic() + 20
+    while (count := len(group.processes())) <= 5 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert count > 5
     group.kill()
     assert group.processes() == []
 
@@ -168,7 +174,7 @@ def test_less_memory_than_is_used_is_refused(make: Make, start: Start) -> None:
     until = time.monotonic() + 10
     while group.stats()["memory"] < 64 * MIB and time.monotonic() < until:
         time.sleep(0.01)
-    if "memory.limit_in_bytes" not in {file.name for file in Path(group.folders[-4]).iterdir()}:
+    if len(group.folders) == 1:
         pytest.skip("version 2 kills instead of refusing")
     with pytest.raises(OSError, match="busy") as caught:
         group.update(memory=8 * MIB)
@@ -258,9 +264,94 @@ def test_groups_are_made_where_this_process_itself_is_bounded(hierarchy: cgroup.
             assert hierarchy.parents["memory"].endswith(f"{path.rstrip('/')}/cloche")
 
 
+ALONE = """
+from pathlib import Path
+from cloche_native import cgroup
+found = cgroup.detect()
+if found is not None:
+    group = found.create("inner", memory=1 << 24, pids=4, cpu=1)
+    assert (Path(group.folders[0]) / "memory.max").read_text() == f"{1 << 24}\\n"
+    group.delete()
+    found.tidy()
+    assert cgroup.detect() == found
+print(Path("/proc/self/cgroup").read_text().strip().rpartition("/")[2])
+"""
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("company", ["alone", "beside another"])
+def test_a_process_alone_in_a_group_handed_over_to_it_steps_aside(
+    hierarchy: cgroup.Hierarchy, make: Make, start: Start, company: str
+) -> None:
+    if hierarchy.version == 1:
+        pytest.skip("version 1 lets a group with processes have others below it")
+    group = make(pids=40)
+    folder = Path(group.folders[0])
+    for path in (folder, folder / "cgroup.procs", folder / "cgroup.subtree_control"):
+        os.chown(path, 231_002, 231_003)  # as a service manager does for User= with Delegate=
+    if company != "alone":
+        start(group, "/bin/sleep", "60")
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid, pidfd = native.spawn(
+        (sys.executable, "-c", ALONE), env={}, fds={0: writer, 1: writer, 2: writer}, cgroups=group.attach_fds(),
+        uid=231_002, gid=231_003,
+    )  # fmt: skip
+    os.close(writer)
+    with open(reader, "rb") as output:
+        said = output.read().decode()
+    os.close(pidfd)
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 127 or "Permission denied" in said:
+        pytest.skip(f"another user can't run {sys.executable}: {said}")
+    assert said == ("cloche-host\n" if company == "alone" else f"{folder.name}\n")
+    if company == "alone":
+        (folder / "cloche-host").rmdir()
+    group.kill()
+
+
+def test_what_a_killed_probe_left_is_removed_by_the_next(hierarchy: cgroup.Hierarchy) -> None:
+    before = subprocess.Popen(["/bin/true"])
+    before.wait()
+    kind = f"probe-{os.stat('/proc/self/ns/pid').st_ino}-0"
+    stale, living = (hierarchy.create(f"{pid}-{kind}") for pid in (before.pid, os.getpid()))
+    try:
+        assert cgroup.detect() == hierarchy
+        assert [any(Path(f).exists() for f in group.folders) for group in (stale, living)] == [False, True]
+    finally:
+        stale.delete()
+        living.delete()
+
+
 def test_it_says_none_where_no_group_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup, "parents_v1", lambda: {"memory": "/proc/cloche", "pids": "/proc/cloche"})
     monkeypatch.setattr(cgroup, "parents_v2", lambda: iter(["/proc/cloche"]))
+    monkeypatch.setattr(cgroup, "step_aside_v2", lambda: None)
     assert cgroup.detect() is None
     monkeypatch.setattr(cgroup, "parents_v1", lambda: None)
     assert cgroup.detect() is None
+
+
+def test_a_group_in_use_is_not_waited_for_without_patience(make: Make, start: Start) -> None:
+    group = make()
+    process = start(group, "/bin/sleep", "60")
+    began = time.monotonic()
+    with pytest.raises(OSError, match="processes stay in it") as caught:
+        group.delete(patience=0)
+    assert caught.value.errno == errno.EBUSY
+    assert time.monotonic() - began < 1
+    group.kill()
+    assert end_of(process) == -signal.SIGKILL
+
+
+def test_a_spare_group_that_somebody_removed_is_not_given_again(hierarchy: cgroup.Hierarchy) -> None:
+    pool = cgroup.Pool(hierarchy, f"cloche-test-{os.getpid()}-gone")
+    first = pool.take(pids=8)
+    pool.give(first)
+    if not first.is_there():
+        pool.close()
+        pytest.skip("groups of this version are not kept")
+    first.delete()
+    second = pool.take(pids=8)
+    assert second.is_there()
+    second.delete()
+    pool.give(second)
+    pool.close()

@@ -45,11 +45,30 @@ def test_bounds_of_version_2_are_written_as_documented(group: GroupV2, tmp_path:
     assert (tmp_path / "memory.max").read_text() == "2097152"
 
 
+def test_version_2_is_never_bounded_below_what_is_used_since_the_kernel_would_kill_for_that(
+    group: GroupV2, tmp_path: Path
+) -> None:
+    group.update(memory=4 << 20)
+    (tmp_path / "memory.high").write_text("max")
+    (tmp_path / "memory.current").write_text("2097153\n")
+    with pytest.raises(OSError, match="2097153 bytes are in use, and 2097152 were asked for") as caught:
+        group.update(memory=2 << 20)
+    assert caught.value.errno == errno.EBUSY
+    assert (tmp_path / "memory.max").read_text() == str(4 << 20)
+    assert (tmp_path / "memory.high").read_text().startswith("max")
+    assert group.bounds["memory"] == 4 << 20
+
+
 def test_version_2_tells_what_it_uses(group: GroupV2, tmp_path: Path) -> None:
     used = {"memory": 4096, "cpu_us": 70, "pids": 2, "throttled": 4, "throttled_us": 9}
     assert group.stats() == used
     (tmp_path / "memory.peak").write_text("8192\n")
     assert group.stats() == used | {"memory_peak": 8192}
+    (tmp_path / "memory.peak").unlink()
+    (tmp_path / "io.stat").write_text(
+        "8:16 rbytes=1459200 wbytes=314773504 rios=192 wios=353\n8:0 rbytes=800 wbytes=4 rios=1 wios=1\n"
+    )
+    assert group.stats() == used | {"io_read": 1460000, "io_write": 314773508}
     assert group.oom_kills() == 1
     assert group.processes() == [12, 345]
 
@@ -75,6 +94,14 @@ def test_what_does_not_settle_is_told(group: GroupV2, tmp_path: Path, monkeypatc
         group.freeze()
     with pytest.raises(TimeoutError, match="outlive SIGKILL"):
         group.kill()
+
+
+def test_without_patience_it_is_asked_once_and_nobody_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([False])
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it slept"))
+    with pytest.raises(TimeoutError, match="no within 0 s"):
+        cgroup_files.settle(lambda: next(answers), "no", patience=0)
+    assert list(answers) == []
 
 
 @pytest.fixture
@@ -125,6 +152,18 @@ def test_a_container_that_sees_part_of_the_tree_finds_itself_in_it(
     assert next(cgroup_files.parents_v2()) == f"{tmp_path}/cloche"
     proc(f"30 24 0:26 / {tmp_path} rw - cgroup2 cgroup2 rw\n", "0::/../../elsewhere\n")
     assert next(cgroup_files.parents_v2()) == f"{tmp_path}/cloche"
+
+
+def test_what_only_counts_is_handed_down_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.procs").touch()
+    (tmp_path / "cloche").mkdir()
+    for folder in (tmp_path, tmp_path / "cloche"):
+        (folder / "cgroup.subtree_control").write_text("cpu memory pids\n")
+    (tmp_path / "cgroup.controllers").write_text("cpu io memory pids\n")
+    (tmp_path / "cloche/cgroup.controllers").write_text("cpu memory pids\n")
+    cgroup_files.prepare_v2(f"{tmp_path}/cloche")
+    assert (tmp_path / "cgroup.subtree_control").read_text().startswith("+io")
+    assert (tmp_path / "cloche/cgroup.subtree_control").read_text() == "cpu memory pids\n"
 
 
 def test_controllers_are_handed_down_once(tmp_path: Path) -> None:

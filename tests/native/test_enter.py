@@ -107,7 +107,7 @@ def test_signals_are_at_their_defaults_and_unblocked(output: Callable[..., str])
 
 @pytest.mark.usefixtures("root")
 def test_a_folder_staged_for_it_is_there(tmp_path: Path, null: int) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents[:-2]):  # all below /tmp
         parent.chmod(0o755)
     (tmp_path / "work").mkdir(mode=0o700)
     (tmp_path / "work/file").write_text("of root\n")

@@ -8,6 +8,8 @@ import fcntl
 import os
 import signal
 import socket
+import stat
+import struct
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 UID = 231_010
 AT_EMPTY_PATH = 0x1000
+MAKERS = ("mknod", "mknodat", "creat", "open", "openat", "openat2")
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -288,6 +291,44 @@ def test_killing_everybody_spares_the_protected_process(
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.close(pidfd)
         os.waitpid(pid, 0)
+
+
+def test_no_file_gets_a_set_id_bit_where_that_is_asked_for(
+    under: Callable[..., dict[str, int]], raw: Callable[..., int], tmp_path: Path
+) -> None:
+    def marks() -> dict[str, int]:
+        """Give how each way of making a file with such a bit ended: its mode, or a negative errno."""
+        (tmp_path / "file").unlink(missing_ok=True)
+        (tmp_path / "file").touch(0o755)
+        fd = os.open(tmp_path / "file", os.O_RDONLY)
+        how = ctypes.create_string_buffer(struct.pack("QQQ", os.O_CREAT | os.O_WRONLY, 0o4755, 0))
+        path = {name: ctypes.create_string_buffer(os.fsencode(tmp_path / name)) for name in ("file", *MAKERS)}
+        at = {name: ctypes.addressof(buffer) for name, buffer in path.items()}
+        calls = {
+            "chmod": (at["file"], 0o4755),
+            "fchmod": (fd, 0o2755),
+            "fchmodat": (-100, at["file"], 0o6755),
+            "mknod": (at["mknod"], stat.S_IFREG | 0o4755, 0),
+            "mknodat": (-100, at["mknodat"], stat.S_IFREG | 0o4755, 0),
+            "creat": (at["creat"], 0o4755),
+            "open": (at["open"], os.O_CREAT | os.O_WRONLY, 0o4755),
+            "openat": (-100, at["openat"], os.O_CREAT | os.O_WRONLY, 0o4755),
+            "openat2": (-100, at["openat2"], ctypes.addressof(how), 24),
+        }
+        found = {}
+        for name, arguments in calls.items():
+            answer = raw(number(name), *arguments)
+            there = tmp_path / (name if name in MAKERS else "file")
+            found[name] = there.stat().st_mode & 0o6000 if answer >= 0 else answer
+            (tmp_path / name).unlink(missing_ok=True)
+            (tmp_path / "file").chmod(0o755)
+        found["without"] = raw(number("chmod"), at["file"], 0o700)
+        return found
+
+    open_door = under(native.seccomp_program("maximum"), marks)
+    assert {name for name, mode in open_door.items() if mode > 0} == {*open_door, "chmod"} - {"without"}
+    shut_door = under(native.seccomp_program("maximum", no_set_id=True), marks)
+    assert shut_door == {**dict.fromkeys(open_door, -errno.EPERM), "openat2": -errno.ENOSYS, "without": 0}
 
 
 def test_a_guest_can_not_take_the_listener_at_enhanced(under: Callable[..., int], raw: Callable[..., int]) -> None:

@@ -323,9 +323,10 @@ def test_too_many_descriptors_and_negative_ones_are_refused(fails: Callable[...,
     assert fails(fds={2**31 - 1: null}).errno == errno.EINVAL
 
 
-def test_the_agent_is_in_the_package_and_can_be_executed() -> None:
-    path = Path(native.init_path())
+@pytest.mark.parametrize(("name", "found"), [("cloche-init", native.init_path), ("cloche-inner", native.inner_path)])
+def test_the_agents_are_in_the_package_and_can_be_executed(name: str, found: Callable[[], str]) -> None:
+    path = Path(found())
     assert path.is_absolute()
-    assert path.name == "cloche-init"
+    assert path.name == name
     assert path.read_bytes()[:4] == b"\x7fELF"
     assert path.stat().st_mode & 0o777 == 0o755

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,6 +133,28 @@ def test_mounts_made_for_a_box_are_not_seen_outside(shell: Callable[..., str], w
     assert Path("/proc/self/mountinfo").read_text() == before
 
 
+def test_a_covered_folder_is_empty_for_the_program_alone(null: int, work: Path, stage_folder: str) -> None:
+    for stages in ((), (stage(work),)):
+        reading, writing = os.pipe()
+        pid, pidfd = native.spawn(
+            ["/bin/sh", "-c", f"ls -A /proc/sys/net; ls {work} {stage_folder}"], env={"PATH": "/usr/bin:/bin"},
+            fds={0: null, 1: writing, 2: writing}, stages=stages, stage_folder=stage_folder, cover="/proc/sys/net",
+        )  # fmt: skip
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            text = pipe.read()
+        os.close(pidfd)
+        os.waitpid(pid, 0)
+        assert text.startswith(f"{stage_folder}:")  # of the covered one nothing was listed before it
+        assert "secret" in text
+    assert os.listdir("/proc/sys/net") != []
+
+
+def test_what_can_not_be_covered_is_told(null: int, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="covering a folder"):
+        native.spawn(["/bin/true"], env={}, fds={0: null}, cover=str(tmp_path / "gone"))
+
+
 def spawn(stages: list[native.Stage], folder: str | None) -> None:
     native.spawn(["/bin/true"], env={}, fds={}, uid=UID, gid=GID, stages=stages, stage_folder=folder)
 
@@ -176,6 +201,78 @@ def test_more_than_64_stages_are_refused(work: Path, stage_folder: str) -> None:
     assert caught.value.errno == errno.E2BIG
 
 
+def memory(options: str, source: Path | None = None, target: str = "work", *, root: int = 0) -> native.Stage:
+    owner = (source or Path("/")).stat()
+    return native.Stage(
+        source=str(source) if source is not None else None, target=target, read_only=source is not None,
+        from_uid=owner.st_uid, to_uid=UID, from_gid=owner.st_gid, to_gid=GID, root=root, memory=options,
+    )  # fmt: skip
+
+
+OPTIONS = f"size=1m,nr_inodes=20,mode=0750,uid={UID},gid={GID}"
+
+
+def test_a_folder_in_memory_has_an_owner_a_mode_and_a_size(shell: Callable[..., str]) -> None:
+    script = "stat -c %u:%g:%a work; echo x > work/made; head -c 2000000 /dev/zero > work/big; wc -c < work/big"
+    told = shell(script, memory(OPTIONS))
+    assert told.startswith(f"{UID}:{GID}:750\n")
+    assert "No space left" in told
+    assert 900_000 < int(told.split()[-1]) <= 1 << 20
+    assert "No space left" in shell("for n in $(seq 30); do : > work/$n; done", memory(OPTIONS))
+
+
+def test_what_is_written_over_a_folder_stays_in_memory(shell: Callable[..., str], work: Path) -> None:
+    (work / "old").touch()
+    script = (
+        "cat work/secret; echo more >> work/secret; rm work/old; echo new > work/made; cat work/[ms]*; stat -c %a work"
+    )
+    assert shell(script, memory(OPTIONS, work)) == "of root\nnew\nof root\nmore\n750\n"
+    assert sorted(os.listdir(work)) == ["foreign", "old", "secret"]
+    assert (work / "secret").read_text() == "of root\n"
+
+
+def test_memory_stages_lie_beside_others_and_the_working_folder_is_kept(
+    shell: Callable[..., str], work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = shell(
+        "ls work two three; echo $OLDPWD",
+        memory(OPTIONS, work), stage(work, "two"), memory(OPTIONS, target="three"),
+    )  # fmt: skip
+    assert told == f"three:\n\ntwo:\nforeign\nsecret\n\nwork:\nforeign\nsecret\n{tmp_path}\n"
+
+
+def test_options_that_no_tmpfs_takes_are_told(stage_folder: str, work: Path) -> None:
+    for stages in ([memory("size=nonsense")], [stage(work, "a"), memory("size=nonsense", work)]):
+        with pytest.raises(OSError, match=f"mounting the memory of stage {len(stages) - 1}") as caught:
+            spawn(stages, stage_folder)
+        assert caught.value.errno == errno.EINVAL
+
+
+def test_a_stage_of_nothing_is_refused(stage_folder: str) -> None:
+    with pytest.raises(ValueError, match="needs a source or memory"):
+        spawn([native.Stage(None, "a", False, 0, 1, 0, 1)], stage_folder)
+
+
+def test_roots_own_files_in_a_stage_can_be_anothers_on_disk(null: int, stage_folder: str, work: Path) -> None:
+    owner = work.stat()
+    shown = native.Stage(str(work), "work", False, owner.st_uid, UID, owner.st_gid, GID, root=4711)
+    script = (
+        f"cd {stage_folder}/work && echo x > made && echo y > given && chown {UID}:{GID} given && stat -c %u made given"
+    )
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as pipe:
+        pid, pidfd = native.spawn(
+            ["/bin/sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, fds={0: null, 1: writing, 2: writing},
+            stages=[shown], stage_folder=stage_folder,
+        )  # fmt: skip
+        os.close(writing)
+        assert pipe.read() == f"0\n{UID}\n"
+    os.close(pidfd)
+    os.waitpid(pid, 0)
+    assert [(work / name).stat().st_uid for name in ("made", "given")] == [4711, owner.st_uid]
+
+
 def test_a_user_namespace_shows_just_the_two_ids() -> None:
     fd = native.idmap_userns(0, UID, 0, GID)
     try:
@@ -184,6 +281,22 @@ def test_a_user_namespace_shows_just_the_two_ids() -> None:
         assert not os.get_inheritable(fd)
     finally:
         os.close(fd)
+
+
+def test_a_caller_that_is_killed_leaves_no_process_that_holds_the_namespace(orphans: Callable[[], list[str]]) -> None:
+    endless = (
+        f"import os, cloche_native as n\nprint(flush=True)\nwhile True: os.close(n.idmap_userns(0, {UID}, 0, {GID}))"
+    )
+    for _ in range(6):
+        with subprocess.Popen([sys.executable, "-c", endless], stdout=subprocess.PIPE) as caller:
+            assert caller.stdout
+            assert caller.stdout.readline() == b"\n"
+            time.sleep(0.01)
+            caller.kill()
+        until = time.monotonic() + 10
+        while orphans() and time.monotonic() < until:
+            time.sleep(0.001)
+        assert orphans() == []
 
 
 def test_a_user_namespace_for_foreign_ids_needs_root() -> None:

@@ -12,6 +12,7 @@ import cloche_native as native
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from functools import _lru_cache_wrapper
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -119,14 +120,24 @@ def test_a_rename_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> No
         native.openat2(0, "a", flags=os.O_RDONLY, resolve=native.RESOLVE_BENEATH)
 
 
-def test_a_package_without_its_agent_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(native, "_INIT", str(tmp_path / "cloche-init"))
-    native.init_path.cache_clear()
-    with pytest.raises(FileNotFoundError, match="without cloche-init"):
-        native.init_path()
-    (tmp_path / "cloche-init").touch(mode=0o644)
+@pytest.mark.parametrize(
+    ("name", "path_of"),
+    [
+        ("cloche-init", native.init_path),
+        ("cloche-inner", native.inner_path),
+        ("cloche-statx.so", native.statx_path),
+    ],
+)
+def test_a_package_without_its_agent_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, path_of: _lru_cache_wrapper[str]
+) -> None:
+    monkeypatch.setattr(native, "_FOLDER", str(tmp_path))
+    path_of.cache_clear()
+    with pytest.raises(FileNotFoundError, match=f"without {name}"):
+        path_of()
+    (tmp_path / name).touch(mode=0o644)
     with pytest.raises(PermissionError, match="noexec"):
-        native.init_path()
+        path_of()
 
 
 def test_another_machine_has_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def test_without_a_working_runtime_strict_levels_are_refused_with_each_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CLOCHE_BWRAP", "/no/such/bwrap")
-    blocked = {"host": {"blocked_plugins": ["process"]}}
+    blocked = {"host": {"blocked_plugins": ["process", "gvisor"]}}
     with Host(config=blocked) as host:
         monkeypatch.setattr(host.runtimes["namespaces"], "missing", lambda: "no namespaces here")
         with pytest.raises(Unenforceable) as caught:

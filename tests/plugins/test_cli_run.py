@@ -35,6 +35,7 @@ def test_piped_input_reaches_the_program_whole(cloche: Run) -> None:
     assert done.stdout == data
 
 
+@pytest.mark.usefixtures("no_kernel")
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
@@ -114,6 +115,21 @@ def test_where_it_starts_and_as_whom_can_be_chosen(cloche: Run) -> None:
     assert done.stdout == b"/tmp\n123\n"
 
 
+def test_paths_are_forbidden_read_only_or_allowed_by_pattern(cloche: Run, open_folder: Path) -> None:
+    for name in ("a.key", "a.txt"):
+        (open_folder / name).write_text(name)
+        (open_folder / name).chmod(0o666)
+    mount = ("-v", f"{open_folder}:/data")
+    assert cloche("run", *mount, "--forbid", "/data/*.key", "--", "sh", "-c", "cat /data/*").stdout == b"a.txt"
+    assert cloche("run", *mount, "--allow-path", "/data/*.key", "--", "ls", "/data").stdout == b"a.key\n"
+    few = ("-v", f"{open_folder}:/data:read,list")
+    assert cloche("run", *few, "--", "cat", "/data/a.txt").stdout == b"a.txt"
+    work = ("--workspace", str(open_folder), "--read-only-path", "/workspace/a.key")
+    assert cloche("run", *work, "--", "sh", "-c", "echo x > a.txt").returncode == 0
+    assert cloche("run", *work, "--", "sh", "-c", "echo x > a.key").returncode != 0
+    assert ((open_folder / "a.key").read_text(), (open_folder / "a.txt").read_text()) == ("a.key", "x\n")
+
+
 def test_a_forbidden_path_is_not_seen_into(cloche: Run) -> None:
     assert cloche("run", "--", "cat", "/etc/os-release").returncode == 0
     done = cloche("run", "--forbid", "/etc/os-release", "--", "cat", "/etc/os-release")
@@ -140,6 +156,7 @@ def test_json_explains_a_time_out(cloche: Run) -> None:
     assert (done.returncode, result["reason"], result["stdout"]["data"]) == (124, "timeout", "begun\n")
 
 
+@pytest.mark.usefixtures("no_kernel")
 def test_lenient_runs_and_says_what_is_not_kept(cloche: Run) -> None:
     done = cloche("run", "--lenient", "--require", "kernel", "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (0, b"ran\n")

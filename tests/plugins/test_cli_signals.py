@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("no_own_leaks")
 
 
+def wait_for_handler(process: subprocess.Popen[bytes]) -> None:
+    """Come back when ``process`` is about to handle SIGTERM itself."""
+    status = Path(f"/proc/{process.pid}/status")
+    while not int(status.read_text().split("SigCgt:")[1].split()[0], 16) & 1 << signal.SIGTERM - 1:
+        time.sleep(0.001)
+
+
 @pytest.fixture
 def marked() -> Callable[[int], bool]:
     """Give a function that tells whether so many processes of this machine sleep the time of this test, or soon do."""
@@ -90,12 +97,20 @@ def test_a_signal_ends_it_while_its_input_is_full_and_its_output_unread(start: S
     flood = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
     try:
         process = start("run", "--output", "1G", "--", "sh", "-c", "yes <&-", stdin=flood.stdout)
+        wait_for_handler(process)
         time.sleep(1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
     finally:
         flood.kill()
         flood.communicate()
+
+
+def test_a_signal_before_the_first_output_ends_it_though_nobody_reads(start: Start) -> None:
+    process = start("run", "--output", "1G", "--", "yes")
+    wait_for_handler(process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 128 + signal.SIGTERM
 
 
 def test_a_killed_cloche_leaves_no_process_behind(start: Start, marked: Callable[[int], bool]) -> None:

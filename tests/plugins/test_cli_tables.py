@@ -72,7 +72,20 @@ def loads(done: subprocess.CompletedProcess[bytes]) -> object:
 
 
 @pytest.mark.parametrize(
-    "args", [(), ("run",), ("runtimes",), ("levels",), ("plugins",), ("doctor",), ("install",)], ids=" ".join
+    "args",
+    [
+        (),
+        ("run",),
+        ("runtimes",),
+        ("levels",),
+        ("plugins",),
+        ("profiles",),
+        ("profiles", "check"),
+        ("doctor",),
+        ("install",),
+        *((name,) for name in "create ps exec shell logs cp inspect stats pause resume kill rm".split()),
+    ],
+    ids=" ".join,
 )
 def test_each_command_explains_itself(cloche: Run, args: tuple[str, ...]) -> None:
     done = cloche(*args, "--help")
@@ -123,8 +136,16 @@ def test_the_levels_are_listed_with_their_limits(cloche: Run) -> None:
     levels = {level["name"]: level for level in json.loads(cloche("levels", "-o", "json").stdout)}
     assert levels["enhanced"]["default"]
     assert set(levels["standard"]["guarantees"]) < set(levels["maximum"]["guarantees"])
+    thresholds = {
+        name: (level["auto_block"], level["auto_suspend"], level["auto_terminate"]) for name, level in levels.items()
+    }
+    assert thresholds == {
+        "standard": ("critical", "never", "never"), "enhanced": ("high", "never", "never"),
+        "maximum": ("medium", "never", "high"),
+    }  # fmt: skip
     table = cloche("levels").stdout.decode()
     assert all(name in table for name in levels)
+    assert "from high on" in table
 
 
 def test_without_plugins_every_table_is_empty_and_nothing_fails_but_the_doctor(cloche: Run) -> None:
@@ -159,6 +180,7 @@ def test_the_doctor_names_what_is_missing_and_the_fix(cloche: Run) -> None:
     assert b"-> cloche install bwrap" in table
 
 
+@pytest.mark.usefixtures("no_kernel")
 def test_a_level_that_nothing_keeps_makes_the_doctor_fail(cloche: Run, install_plugin: Install) -> None:
     source = FAKE.replace("guarantees = frozenset(cloche.Guarantee)", "")
     env = install_plugin("needy", source)
@@ -171,6 +193,7 @@ def test_a_level_that_nothing_keeps_makes_the_doctor_fail(cloche: Run, install_p
     assert "own can't be kept" in cloche("doctor", env=env).stdout.decode()
 
 
+@pytest.mark.usefixtures("no_kernel")
 def test_plugins_of_others_appear_everywhere(cloche: Run, install_plugin: Install) -> None:
     env = install_plugin("guest", FAKE)
     plugins = {row["name"]: row for row in json.loads(cloche("plugins", "-o", "json", env=env).stdout)}

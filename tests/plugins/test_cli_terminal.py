@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,3 +175,52 @@ def test_typed_ahead_answers_to_queries_do_not_reach_our_shell(screen: Open) -> 
     os.set_blocking(person.theirs, False)
     with pytest.raises(BlockingIOError):
         os.read(person.theirs, 100)
+
+
+# -- in a sandbox that is there -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(screen: Open) -> Iterator[str]:  # noqa: ARG001 - the terminals go first
+    """Give the id of a sandbox that a background process holds; both are gone after the test."""
+    command = [sys.executable, "-m", "cloche"]
+    made = subprocess.run([*command, "create", "--name", "term"], capture_output=True, timeout=60, check=True)
+    yield made.stdout.decode().strip()
+    subprocess.run([*command, "rm", "-f", "--all"], capture_output=True, timeout=60, check=True)
+    folder = Path(os.environ["XDG_RUNTIME_DIR"], "cloche")
+    deadline = time.monotonic() + 20
+    while [*folder.glob("keepers/host-*"), *folder.glob("hosts/*")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_program_in_a_sandbox_that_is_there_has_our_terminal(screen: Open, kept: str) -> None:
+    person = screen("exec", "-it", kept, "--", "sh", own=True)
+    person.until(rb"\$ $")
+    person.type(b"tty; stty size; echo $TERM\n")
+    person.until(rb"/dev/pts/\d+\r\n33 101\r\nxterm\r\n")
+    person.type(b"sh -c 'echo up; exec sleep 600'\n")  # what has said so is what ^C goes to
+    person.until(rb"\nup\r\n")
+    person.type(b"\x03")
+    person.until(rb"\$ $")
+    person.type(b"exit 6\n")
+    assert person.process.wait(30) == 6
+    assert person.is_as_before()
+
+
+def test_a_shell_opens_in_a_sandbox_that_is_there(screen: Open, kept: str) -> None:  # noqa: ARG001 - named "term"
+    person = screen("shell", "term")
+    person.until(rb"[$#] ")
+    person.type(b"echo $((40 + 2)); exit 4\n")
+    person.until(rb"[\r\n]42\r\n")
+    assert person.process.wait(30) == 4
+    assert person.is_as_before()
+
+
+def test_figures_are_shown_live_until_ctrl_c(screen: Open, kept: str) -> None:  # noqa: ARG001 - named "term"
+    person = screen("stats", "--every", "0.2", own=True)
+    for _ in range(3):
+        person.until(rb"term +running")
+    person.type(b"\x03")
+    assert person.process.wait(30) == 0
+    assert person.is_as_before()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cloche.testing.conformance import alive
+import cloche
+from cloche.testing.ends import alive
 
 HOST = """
 import sys, time
@@ -38,12 +39,12 @@ time.sleep(60)
 
 def traces(pid: int) -> list[str]:
     """Give control groups, temporary folders and mounts that a host of this process id made and left."""
-    left = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{pid}-*") if path.is_dir()]
+    left = [name for name, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(name).startswith(f"{pid}-")]
     left += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "/cloche" in line]
     return left
 
 
-@pytest.mark.parametrize("runtime", ["namespaces", "bwrap", "process"])
+@pytest.mark.parametrize("runtime", ["namespaces", "bwrap", "process", "gvisor"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
 def test_a_host_that_dies_leaves_nothing(open_folder: Path, runtime: str, number: signal.Signals) -> None:
     marker = f"{4000 + uuid.uuid4().int % 1000}.{uuid.uuid4().int % 10**9:09d}"
@@ -62,6 +63,52 @@ def test_a_host_that_dies_leaves_nothing(open_folder: Path, runtime: str, number
     settle(lambda: traces(host.pid) == [] and list(open_folder.glob("cloche-*")) == [])
     assert traces(host.pid) == []
     assert list(open_folder.glob("cloche-*")) == []
+
+
+LINGER = """
+import sys, time
+import cloche
+runtime, marker = sys.argv[1:]
+host = cloche.Host().__enter__()
+if (reason := host.unavailable(runtime)) is not None:
+    print("unavailable", reason, flush=True)
+    sys.exit()
+box = host.create(runtime=runtime, isolation="standard")
+box.exec("sh", "-c", f"setsid sleep {marker} & (setsid setsid sleep {marker} &); sleep 0.2", linger=True)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("runtime", ["namespaces", "bwrap", "process", "gvisor"])
+def test_what_lingers_ends_with_the_host_without_anyones_help(
+    open_folder: Path, orphans: Callable[[], list[str]], runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = f"{4000 + uuid.uuid4().int % 1000}.{uuid.uuid4().int % 10**9:09d}"
+    (open_folder / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(open_folder / "run"))
+    command = [sys.executable, "-c", LINGER, runtime, marker]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout
+        word = host.stdout.readline()
+        if word.startswith("unavailable") and "its own check failed" not in word:
+            pytest.skip(word)
+        assert word == "ready\n"
+        assert any(marker in cmdline(pid) for pid in os.listdir("/proc") if pid.isdigit())
+        helpers = [int(pid) for pid in children(host.pid) if "--janitor" in cmdline(pid)]
+        for helper in helpers:
+            os.kill(helper, signal.SIGKILL)
+        host.kill()
+    assert not alive(marker)
+    settle(lambda: orphans() == [])
+    assert orphans() == []
+    with cloche.Host() as host_after, host_after.create(runtime=runtime, isolation="standard"):
+        settle(lambda: traces(host.pid) == [])
+        assert traces(host.pid) == []
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def cmdline(pid: str) -> str:

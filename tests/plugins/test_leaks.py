@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloche.testing.leaks import Snapshot, _mounts, leaked
+from cloche.testing.leaks import Snapshot, _group_tops, _mounts, leaked
 
 
 def test_a_process_is_named_also_once_it_is_dead() -> None:
@@ -34,7 +34,7 @@ def test_a_grandchild_is_named() -> None:
 
 
 def test_a_control_group_of_ours_is_named() -> None:
-    tops = [Path(point) for _, point, kind in _mounts() if kind in ("cgroup", "cgroup2") and os.access(point, os.W_OK)]
+    tops = [Path(top) for top in _group_tops(_mounts()) if os.access(top, os.W_OK)]
     if not tops:
         pytest.skip("no control group hierarchy is writable here")
     before = Snapshot.take()

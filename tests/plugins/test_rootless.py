@@ -47,6 +47,7 @@ def env(open_folder: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": os.pathsep.join(places),
         "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1",
+        "CLOCHE_RACES": "200",
     }  # fmt: skip
 
 
@@ -57,7 +58,19 @@ def run(python: str, env: dict[str, str], *args: str) -> subprocess.CompletedPro
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["test_namespaces.py", "test_bwrap.py", "test_process.py", "test_views.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_namespaces.py",
+        "test_bwrap.py",
+        "test_process.py",
+        "test_views.py",
+        "test_limits.py",
+        "test_paths.py",
+        "test_files.py",
+        "test_monitor.py",
+    ],
+)
 def test_what_holds_for_root_holds_for_an_ordinary_user(python: str, env: dict[str, str], name: str) -> None:
     own = ("-p", "no:cacheprovider", "-o", "pythonpath=", "--basetemp", f"{env['HOME']}/tests")
     done = run(python, env, "-m", "pytest", "-q", str(HERE / name), *own)
@@ -79,5 +92,18 @@ def test_an_ordinary_user_is_told_what_it_can_not_have(python: str, env: dict[st
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()[:2]
     assert "to the host it is still the calling user" in first
-    assert "RLIMIT_AS" in first or "cgroup" in first
+    assert "the agent looks at all processes" in first or "cgroup" in first
     assert second == "1000"
+
+
+def test_a_sandbox_of_gvisor_is_an_ordinary_users_too(python: str, env: dict[str, str]) -> None:
+    words = "-m cloche run --runtime gvisor --isolation standard --lenient --".split()
+    done = run(python, env, *words, "sh", "-c", "echo mine > here; cat here; id -u; uname -r")
+    if "is not available" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.stdout.split()[:2] == ["mine", "1000"], done.stderr
+    assert done.stdout.split()[2] != os.uname().release
+    assert "memory is not kept" in done.stderr or "cgroup" in Path("/proc/self/mounts").read_text()
+    words = "-m cloche run --runtime gvisor --isolation standard --lenient --workspace .:bind -- true".split()
+    refused = run(python, env, *words)
+    assert (refused.returncode, "without root" in refused.stderr) == (125, True), refused

@@ -26,7 +26,13 @@ def main(register: str) -> None:
         before = [asdict(record) for record in host.plugins.records]
         result = host.run("echo", "hi", runtime="fake", name="first").check()
         again = host.run("echo", "ho", runtime="fake", name="second", isolation="classroom").check()
+        bell = cloche.Monitor("full", sources=frozenset({"bell"}))
+        silent = host.create(runtime="fake", name="third", monitor=bell, start=False)
+        with silent as box, box.events(sources=["bell"]) as events:
+            box.start()
+            rung = [event.target for event in events.drain()]
         commands = sorted(host.plugins.commands)
+        rules, responses = sorted(host.plugins.rules), sorted(host.plugins.responses)
         answer = {
             "before": before,
             "after": [asdict(record) for record in host.plugins.records],
@@ -34,6 +40,9 @@ def main(register: str) -> None:
             "runtimes": {name: type(runtime).__module__ for name, runtime in host.runtimes.items()},
             "levels": {name: level.summary for name, level in host.levels.items()},
             "commands": commands,
+            "rules": rules,
+            "responses": responses,
+            "rung": rung,
         }
     json.dump(answer, sys.stdout)
 

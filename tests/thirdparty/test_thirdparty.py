@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-BUNDLED = {"bwrap", "levels", "process"}
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+BUNDLED = set(PROJECT["entry-points"]["cloche"])
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +52,14 @@ def test_a_good_plugin_extends_the_host(answer: dict[str, Any], register: Path) 
     found = record(answer, "good", "cloche-test-good", when="after")
     assert (found["status"], found["error"]) == ("loaded", None)
     assert (found["levels"], found["commands"]) == (["classroom"], ["register"])
-    assert len(found["hooks"]) == 6
+    assert len(found["hooks"]) == 9
+    assert (found["rules"], found["responses"]) == (["borrowed-book"], ["call-teacher"])
+    assert {"borrowed-book"} <= set(answer["rules"])
+    assert {"call-teacher"} <= set(answer["responses"])
+    assert (found["taps"], answer["rung"]) == (["bell"], ["ring"])
     assert answer["levels"]["classroom"] == "small programs of pupils"
-    assert register.read_text() == "created first\ndeleted first\ncreated second\ndeleted second\n"
+    told = [f"{what} {name}" for name in ("first", "second", "third") for what in ("created", "deleted")]
+    assert register.read_text().splitlines() == told
 
 
 @pytest.mark.parametrize(
@@ -98,6 +105,33 @@ def test_a_bad_observer_is_dropped_when_it_shows(answer: dict[str, Any]) -> None
     assert found["status"] == "failed"
     assert "SystemExit: can't stand" in found["error"]
     assert found["hooks"] == []
+
+
+def test_a_bad_tap_is_dropped_when_it_shows(answer: dict[str, Any]) -> None:
+    assert record(answer, "bad_tap", "cloche-test-bad-tap")["taps"] == ["leaky"]
+    found = record(answer, "bad_tap", "cloche-test-bad-tap", when="after")
+    assert (found["status"], found["taps"], found["hooks"]) == ("failed", [], [])
+    assert "ConnectionError: nobody listens to third" in found["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bad_rules_raise", "ConnectionError: the rule server does not answer"),
+        ("bad_rules_nonsense", "'severity': 'high'}, which is no cloche.Rule"),
+        ("bad_rules_twice", "the rule name 'left-behind' is taken by plugin 'bad_rules_twice'"),
+        ("bad_responses", "the response name 'block' is taken by cloche itself"),
+    ],
+)
+def test_a_plugin_with_bad_rules_is_dropped_when_rules_are_wanted(
+    answer: dict[str, Any], name: str, message: str
+) -> None:
+    assert record(answer, name, "cloche-test-bad-rules")["status"] == "loaded"
+    found = record(answer, name, "cloche-test-bad-rules", when="after")
+    assert (found["status"], found["rules"], found["responses"], found["hooks"]) == ("failed", [], [], [])
+    assert message in found["error"]
+    assert not {"left-behind"} & set(answer["rules"])
+    assert "block" not in answer["responses"]
 
 
 def test_nothing_of_a_bad_plugin_is_left(answer: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,16 +14,17 @@ from cloche import (
     IsolationLevel,
     Limits,
     Network,
-    Runtime,
     Sandbox,
     Spec,
     Workspace,
-    hookimpl,
 )
 from cloche.testing import FakeRuntime
+from tests.unit.faked import Fakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from cloche.pool.figures import PoolStats
 
 LIMITS = Limits(
     memory=256 << 20, cpu=1, pids=32, open_files=64, file_size=1 << 20, disk=1 << 20, output=1 << 20, wall=5
@@ -65,21 +67,6 @@ def make_spec(make_level: Callable[[str], IsolationLevel]) -> Callable[..., Spec
     return make
 
 
-class Fakes:
-    """A plugin with these runtimes and the level ``enhanced``, which is what a host takes by default."""
-
-    def __init__(self, *runtimes: Runtime, level: IsolationLevel) -> None:
-        self._runtimes, self._level = runtimes, level
-
-    @hookimpl
-    def cloche_runtimes(self) -> list[Runtime]:
-        return list(self._runtimes)
-
-    @hookimpl
-    def cloche_isolation_levels(self) -> list[IsolationLevel]:
-        return [self._level]
-
-
 @pytest.fixture
 def fakes(make_level: Callable[[str], IsolationLevel]) -> Callable[..., Fakes]:
     return lambda *runtimes: Fakes(*runtimes, level=make_level("enhanced"))
@@ -100,3 +87,33 @@ def host(fakes: Callable[..., Fakes], runtime: FakeRuntime) -> Iterator[Host]:
 def box(host: Host) -> Iterator[Sandbox]:
     with host.create() as box:
         yield box
+
+
+@pytest.fixture
+def until() -> Callable[..., PoolStats]:
+    """Give a function that waits until the pool of a host is so, and gives how it is."""
+
+    def wait(host: Host, is_so: Callable[[PoolStats], bool]) -> PoolStats:
+        deadline = time.monotonic() + 10
+        while not is_so(stats := host.pool.stats()):
+            assert time.monotonic() < deadline, stats
+            time.sleep(0.005)
+        return stats
+
+    return wait
+
+
+@pytest.fixture
+def pooled(fakes: Callable[..., Fakes], runtime: FakeRuntime) -> Iterator[Callable[..., Host]]:
+    """Give a function that opens a host with such a pool; its boxes must all be gone in the end."""
+    hosts: list[Host] = []
+
+    def make(*others: FakeRuntime, **table: object) -> Host:
+        plugins = [fakes(runtime, *others)]
+        hosts.append(Host(config={}, plugins=plugins, entry_points=False, pool={"age": "1h", **table}))
+        return hosts[-1].__enter__()
+
+    yield make
+    for host in hosts:
+        host.__exit__(None, None, None)
+    assert not runtime.instances

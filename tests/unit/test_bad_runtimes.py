@@ -27,7 +27,7 @@ from cloche import (
 from cloche.testing import FakeRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 pytestmark = pytest.mark.usefixtures("no_own_leaks")
 
@@ -102,6 +102,12 @@ class AlienInstance(Instance):
     async def delete(self) -> None:
         self._runtime.step("delete")
         await self._inner.delete()
+
+    async def stats(self) -> Mapping[str, float]:
+        self._runtime.step("stats")
+        if self._runtime.bad == "figures":
+            return {"pids": "many"}  # type: ignore[dict-item]
+        return await super().stats()
 
 
 class AlienProcess(GuestProcess):
@@ -207,3 +213,11 @@ def test_what_a_runtime_can_not_do_is_unsupported(fakes: Callable[..., object]) 
             with pytest.raises(Unsupported):
                 call()
         assert box.state == "running"
+
+
+@pytest.mark.parametrize(("bad", "match"), [("stats", "KeyError"), ("figures", "no number")])
+def test_statistics_that_break_are_an_error_of_the_sandbox(fakes: Callable[..., object], bad: str, match: str) -> None:
+    with Host(plugins=[fakes(Alien(bad))], entry_points=False) as host, host.create() as box:
+        with pytest.raises(SandboxError, match=match):
+            box.stats()
+        assert box.exec("true").ok

@@ -12,14 +12,84 @@ from typing import Any
 import anyio
 import pytest
 
-from cloche import AsyncHost, AsyncJob, AsyncSandbox, Host, Job, Sandbox, StateError
+from cloche import (
+    AsyncEvents,
+    AsyncFiles,
+    AsyncHost,
+    AsyncInterpreter,
+    AsyncJob,
+    AsyncSandbox,
+    AsyncSession,
+    AsyncSessionPool,
+    AsyncWatching,
+    AsyncYields,
+    Events,
+    Files,
+    Host,
+    Interpreter,
+    Job,
+    Sandbox,
+    Session,
+    SessionPool,
+    StateError,
+    Watching,
+    Yields,
+)
+from cloche.blocking_events import Judged, Shown
+from cloche.blocking_interpreters import Boxed, Interpreters
+from cloche.blocking_pool import Pool
+from cloche.blocking_secure import Secured
+from cloche.blocking_shared import Shared
+from cloche.blocking_snapshots import Snapshots
 from cloche.bridge import Bridge
+from cloche.interpreters.boxed import AsyncBoxed
+from cloche.interpreters.hosting import AsyncInterpreters
+from cloche.monitoring.judged import AsyncJudged
+from cloche.monitoring.shown import AsyncShown
+from cloche.pool.pool import AsyncPool
+from cloche.registry.shared import AsyncShared
+from cloche.secured import AsyncSecured
+from cloche.snapshots.saving import AsyncSnapshots
 
-PAIRS = [(Host, AsyncHost), (Sandbox, AsyncSandbox), (Job, AsyncJob)]
+PAIRS = [
+    (Host, AsyncHost),
+    (Shared, AsyncShared),
+    (Secured, AsyncSecured),
+    (Snapshots, AsyncSnapshots),
+    (Sandbox, AsyncSandbox),
+    (Job, AsyncJob),
+    (Files, AsyncFiles),
+    (Watching, AsyncWatching),
+    (Shown, AsyncShown),
+    (Judged, AsyncJudged),
+    (Events, AsyncEvents),
+    (Pool, AsyncPool),
+    (Interpreters, AsyncInterpreters),
+    (Boxed, AsyncBoxed),
+    (Interpreter, AsyncInterpreter),
+    (Session, AsyncSession),
+    (SessionPool, AsyncSessionPool),
+    (Yields, AsyncYields),
+]
 # Called by other classes of cloche, not by users, in the asynchronous classes only.
 INTERNAL = {
-    AsyncHost: {"emit", "forget", "started"},
+    AsyncHost: set[str](),
+    AsyncPool: {"close", "holds", "in_front", "mode", "open", "take", "wanted"},
+    AsyncShared: {"asked"},
+    AsyncSecured: set[str](),
+    AsyncSnapshots: set[str](),
     AsyncSandbox: set[str](),
+    AsyncFiles: set[str](),
+    AsyncWatching: set[str](),
+    AsyncShown: {"join", "step"},
+    AsyncJudged: {"verdict"},
+    AsyncEvents: {"begun", "drained", "next_batch", "ready", "take"},
+    AsyncInterpreters: {"check_outside", "close_interpreters", "interpret_in"},
+    AsyncBoxed: {"check_outside", "id", "spec", "runtime", "state"},
+    AsyncInterpreter: {"session_in"},
+    AsyncSession: set[str](),
+    AsyncSessionPool: set[str](),
+    AsyncYields: set[str](),
     AsyncJob: {"closed", "fail", "feed", "pump", "settle"},
 }
 pytestmark = pytest.mark.usefixtures("no_own_leaks")

@@ -96,6 +96,22 @@ def test_a_runtime_can_be_named_by_the_caller_or_the_configuration(fakes: Callab
             assert box.runtime == "fake"
 
 
+def test_a_runtime_that_runs_no_programs_of_the_machine_is_used_only_by_name(fakes: Callable[..., object]) -> None:
+    class Machine(Strong):
+        runs_programs: ClassVar[bool] = False
+
+        def unavailable(self) -> str | None:
+            asked.append(self.name)
+            return None
+
+    asked: list[str] = []
+    with Host(plugins=[fakes(Machine(), Weak())], entry_points=False) as host:
+        with host.create() as box:
+            assert (box.runtime, asked) == ("weak", [])
+        with host.create(runtime="strong") as box:
+            assert box.runtime == "strong"
+
+
 @pytest.mark.parametrize("name", ["nope", "", "FAKE", 7, [], b"fake"])
 def test_an_unknown_runtime_is_an_error_that_lists_the_known_ones(host: Host, name: str) -> None:
     with pytest.raises(SpecError, match=r"^runtime: .*known runtimes: fake"):

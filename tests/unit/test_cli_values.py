@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche import Enforced, Guarantee, Mount, Partial, SpecError, Unenforced, Workspace, units
-from cloche.commands import COMMANDS, words
+from cloche import Enforced, Guarantee, Mount, Partial, Rules, Severity, SpecError, Unenforced, Workspace, units
+from cloche.commands import COMMANDS, MODULES, words
 from cloche.commands import given as typed
 
 OPTION = click.Option(["--x"])
@@ -25,13 +25,17 @@ CONTEXT = click.Context(click.Command("run"))
         ("/a:/b:ro", Mount("/a", "/b")),
         ("/a:/b:rw", Mount("/a", "/b", read_only=False)),
         ("a b:/c d", Mount("a b", "/c d")),
+        ("/a:/b:read,list", Mount("/a", "/b", operations=frozenset({"read", "list"}))),
+        ("/a:/b:create", Mount("/a", "/b", operations=frozenset({"create"}))),
     ],
 )
 def test_a_mount_is_read_only_unless_said(text: str, mount: Mount) -> None:
     assert typed.mounts(CONTEXT, OPTION, (text,)) == [mount]
 
 
-@pytest.mark.parametrize("text", ["", ":", "/a", "/a:", ":/b", "/a:/b:", "/a:/b:rx", "/a:/b:ro:rw"])
+@pytest.mark.parametrize(
+    "text", ["", ":", "/a", "/a:", ":/b", "/a:/b:", "/a:/b:rx", "/a:/b:ro:rw", "/a:/b:read,x", "/a:/b:read,"]
+)
 def test_a_malformed_mount_is_a_usage_error(text: str) -> None:
     with pytest.raises(click.BadParameter):
         typed.mounts(CONTEXT, OPTION, (text,))
@@ -62,6 +66,29 @@ def test_a_workspace_is_a_folder_and_how_it_is_used(text: str | None, workspace:
 def test_a_malformed_workspace_is_a_usage_error(text: str) -> None:
     with pytest.raises(click.BadParameter):
         typed.workspace(CONTEXT, OPTION, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "block", "rules"),
+    [
+        (None, None, None),
+        (None, "high", {"auto_block": "high"}),
+        ("on", None, Rules()),
+        ("off", None, Rules(use=())),
+        ("audit", "never", Rules(audit=True, auto_block="never")),
+        ("hidden-file,tag:network", "low", Rules(use=("hidden-file", "tag:network"), auto_block=Severity.LOW)),
+    ],
+)
+def test_rules_are_a_word_or_names(text: str | None, block: str | None, rules: Rules | dict[str, str] | None) -> None:
+    options = {"rules": text, "auto_block": block, "auto_suspend": None, "auto_terminate": None}
+    found = typed.rules(options)
+    assert found == rules if not isinstance(rules, Rules) else Rules.of(found or {}) == rules
+
+
+@pytest.mark.parametrize("text", ["", ",", ",,"])
+def test_rules_without_a_name_are_a_usage_error(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="names no rule"):
+        typed.rules({"rules": text, "auto_block": None, "auto_suspend": None, "auto_terminate": None})
 
 
 def test_variables_are_given_or_taken_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +158,7 @@ def test_a_verdict_is_one_word_and_one_sentence() -> None:
 
 def test_each_command_in_the_list_has_its_module() -> None:
     for name in COMMANDS:
-        command = importlib.import_module(f"cloche.commands.{name}").command
+        module = importlib.import_module(f"cloche.commands.{MODULES.get(name, name)}")
+        command = getattr(module, name if name in MODULES else "command")
         assert isinstance(command, click.Command)
         assert command.name == name

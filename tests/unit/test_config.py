@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloche import Config, SpecError
-from cloche import config as config_module
-from cloche.config import FILE_MAX, LINE_MAX
+from cloche import Config, SpecError, settings
+from cloche.settings import FILE_MAX, LINE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +70,7 @@ def test_without_a_file_the_defaults_hold() -> None:
     assert config == Config()
     assert (config.default_isolation, config.runtime, config.blocked_plugins) == ("enhanced", None, frozenset())
     assert (config.uid_base, config.uid_count) == (200_000, 65_536)
+    assert config.keeper_idle == 5.0
 
 
 def test_settings_can_not_be_changed() -> None:
@@ -110,6 +110,8 @@ def test_a_plugin_without_a_table_gets_an_empty_one() -> None:
         ({"host": {"uid_base": True}}, "host.uid_base: a whole number"),
         ({"host": {"uid_base": 0}}, "host.uid_base: 0 is out of range"),
         ({"host": {"uid_base": 65534}}, "host.uid_base: 65534 is out of range"),
+        ({"host": {"keeper_idle": 0}}, "host.keeper_idle: 0 is out of range"),
+        ({"host": {"keeper_idle": float("inf")}}, "host.keeper_idle: inf is out of range"),
         ({"host": {"uid_count": 0}}, "host.uid_count: 0 is out of range"),
         ({"host": {"uid_base": 2**31 - 1, "uid_count": 2}}, "host.uid_base and host.uid_count reach over"),
         ({"host": {"blocked_plugins": "process"}}, "host.blocked_plugins: a list"),
@@ -183,7 +185,7 @@ def test_a_file_in_the_present_folder_is_never_read_by_itself(
     (tmp_path / "cloche").mkdir()
     (tmp_path / "cloche" / "cloche.toml").write_text(level("standard"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config_module, "SYSTEM_FILE", tmp_path / "etc.toml")
+    monkeypatch.setattr(settings, "SYSTEM_FOLDER", tmp_path / "etc")
     for environ in ({}, {"HOME": ""}, {"HOME": "."}, {"XDG_CONFIG_HOME": "."}, {"CLOCHE_CONFIG": ""}):
         assert Config.load(None, environ=environ) == Config()
 
@@ -191,8 +193,9 @@ def test_a_file_in_the_present_folder_is_never_read_by_itself(
 def test_files_are_looked_for_in_order_and_the_first_is_taken_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    system = tmp_path / "etc.toml"
-    monkeypatch.setattr(config_module, "SYSTEM_FILE", system)
+    system = tmp_path / "etc" / "cloche.toml"
+    system.parent.mkdir()
+    monkeypatch.setattr(settings, "SYSTEM_FOLDER", system.parent)
     users, xdg = home(tmp_path, level("users")), tmp_path / "xdg" / "cloche" / "cloche.toml"
     environ = {"HOME": str(tmp_path / "home")}
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import ast
 import doctest
+import errno
 import importlib
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 import click
 import pytest
 
-from cloche import Config, Event, EventType, Plugins, hookimpl, hookspecs
+import cloche
+import cloche_native
+import cloche_native.events
+from cloche import Config, Notice, NoticeType, Plugins, VfsOptions, hookimpl, hookspecs
 from cloche.testing import FakeRuntime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cloche import Runtime, Spec
+    from cloche import Host, Runtime, Spec
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
@@ -116,6 +122,25 @@ def test_the_example_of_configure_reads_its_table_and_refuses_another() -> None:
 def test_the_examples_of_what_is_provided_provide_it() -> None:
     assert list(loaded(*examples("cloche_runtimes"))[0].runtimes) == ["rehearsal"]
     assert loaded(*examples("cloche_isolation_levels"))[0].levels["build"].limits.wall == 1800
+    assert loaded(*examples("cloche_profiles"))[0].profiles["reports"].policy.limits.wall == 120
+    backend = loaded(*examples("cloche_vfs_backends"))[0].backends["scratch"]
+    with backend.open(VfsOptions()) as vfs:
+        vfs.write("/note", b"here")
+        assert vfs.read("/note") == b"here"
+        place = Path(vars(vfs)["place"])
+        assert place.exists()
+    assert not place.exists()
+    tap = loaded(*examples("cloche_event_sources"))[0].taps["marks"]
+    assert tap.summary == "marks that the caller sets among the events of a guest"
+    rules = loaded(*examples("cloche_rules"))[0].rules
+    assert (list(rules), str(rules["git-hook"].severity)) == (["git-hook"], "medium")
+    response = loaded(*examples("cloche_responses"))[0].responses["ticket"]
+    assert response.summary == "opens a ticket"
+    detector = loaded(*examples("cloche_anomaly_detectors"))[0].detectors["sprawl"]
+    few, many = (cloche.AnomalyFeatures("any", {"places": places}) for places in (0.1, 0.9))
+    assert detector.score(many).value == 0
+    detector.learn(few)
+    assert (detector.score(few).value, detector.score(many).top) == (0, ("places",))
     command = loaded(*examples("cloche_commands"))[0].commands["hello"]
     assert isinstance(command, click.Command)
     assert command.callback is not None
@@ -140,12 +165,68 @@ def test_the_example_of_a_choice_chooses(make_spec: Callable[..., Spec]) -> None
 
 def test_the_example_of_an_observer_counts() -> None:
     plugins, module = loaded(*examples("cloche_sandbox_created"))
-    plugins.created(Event(EventType.CREATED, "abc"))
+    plugins.created(Notice(NoticeType.CREATED, "abc"))
     assert module.plugin.living == {"abc"}
-    plugins.deleted(Event(EventType.DELETED, "abc"))
-    plugins.deleted(Event(EventType.DELETED, "never started"))
+    plugins.deleted(Notice(NoticeType.DELETED, "abc"))
+    plugins.deleted(Notice(NoticeType.DELETED, "never started"))
     assert module.plugin.living == set()
     assert plugins.records[-1].error is None
+
+
+def test_the_example_of_a_response_responds(host: Host) -> None:
+    plugins, module = loaded(*examples("cloche_responses"))
+    found = cloche.Incident(
+        id="1", sandbox="abc", sandbox_name=None, rule="r", rule_version=1, severity=cloche.Severity.HIGH, time=0.0,
+        message="seen",
+    )  # fmt: skip
+    with host.create() as box:
+        assert anyio.run(plugins.responses["ticket"].respond, found, box._inner) == "ticket 1"
+    assert module.ticket.opened == [("abc", "high r: seen")]
+
+
+def test_the_examples_on_events_run(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {
+        "cloche": cloche,
+        "cloche_native": cloche_native,
+        "Act": cloche.Act,
+        "host": host,
+        "errno": errno,
+    }
+    sources = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(sources) == 7
+    for source in sorted(sources, key=lambda text: "EventBatch" not in text):  # it makes the batch that others show
+        exec(compile(source, "docs/events.md", "exec"), names)  # noqa: S102 - our own documentation
+    assert "unlink None True" in capsys.readouterr().out
+    names["TestBell"]().test_each_act_that_is_done_is_told([cloche.Act.SYSTEM] * 3)
+
+
+def test_the_examples_on_incidents_run(host: Host) -> None:
+    page = (ROOT / "docs" / "incidents.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"host": host, "program": ["true"]}
+    sources = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(sources) == 2
+    for source in sources:
+        exec(compile(source, "docs/incidents.md", "exec"), names)  # noqa: S102 - our own documentation
+    assert names["result"].ok
+    assert names["box"].deleted
+
+
+def test_the_examples_on_the_audit_log_run(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"cloche": cloche, "folder": tmp_path / "audit"}
+    sources = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(sources) == 2
+    for source in sources:
+        exec(compile(source, "docs/audit.md", "exec"), names)  # noqa: S102 - our own documentation
+    (table,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    settings = Config.load(tomllib.loads(table)).audit
+    assert settings == type(settings)("/var/lib/me/audit")  # type: ignore[misc]  # what is shown is the default
+    assert "one line of 107 bytes" in page
+    assert (tmp_path / "audit" / "audit.mark").stat().st_size == 107
 
 
 def test_the_examples_in_docstrings_run() -> None:

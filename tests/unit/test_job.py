@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from cloche import OPEN, AsyncHost, Host, Job, Sandbox, SpecError, StateError, Unsupported, Window
-from cloche.job import signal_number
 from cloche.testing import FakeRuntime, Guest
+from cloche.units import signal_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable

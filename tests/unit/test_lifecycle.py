@@ -15,16 +15,16 @@ from cloche import (
     AsyncHost,
     AsyncJob,
     AsyncSandbox,
-    Event,
     Guarantee,
     IsolationLevel,
     Limits,
-    Runtime,
+    Notice,
     State,
     StateError,
     hookimpl,
 )
 from cloche.testing import FakeRuntime
+from tests.unit.faked import Fakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,26 +38,18 @@ LEVEL = IsolationLevel(
 )
 
 
-class Fakes:
+class Observing(Fakes):
     def __init__(self, runtime: FakeRuntime) -> None:
-        self._runtime = runtime
+        super().__init__(runtime, level=LEVEL)
         self.observed: list[tuple[str, str]] = []
 
     @hookimpl
-    def cloche_runtimes(self) -> list[Runtime]:
-        return [self._runtime]
+    def cloche_sandbox_created(self, notice: Notice) -> None:
+        self.observed.append(("created", notice.sandbox))
 
     @hookimpl
-    def cloche_isolation_levels(self) -> list[IsolationLevel]:
-        return [LEVEL]
-
-    @hookimpl
-    def cloche_sandbox_created(self, event: Event) -> None:
-        self.observed.append(("created", event.sandbox))
-
-    @hookimpl
-    def cloche_sandbox_deleted(self, event: Event) -> None:
-        self.observed.append(("deleted", event.sandbox))
+    def cloche_sandbox_deleted(self, notice: Notice) -> None:
+        self.observed.append(("deleted", notice.sandbox))
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -67,7 +59,7 @@ class Lifecycle(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runtime = FakeRuntime()
-        self.plugin = Fakes(self.runtime)
+        self.plugin = Observing(self.runtime)
         self.model: dict[str, State] = {}  # of boxes that are not deleted
         self.events: list[tuple[str, str]] = []
         self.expected: list[tuple[str, str]] = []
@@ -77,7 +69,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.host = AsyncHost(config={}, plugins=[self.plugin], entry_points=False)
         self._open = self.portal.wrap_async_context_manager(self.host)
         self._open.__enter__()
-        self.host.on(callback=lambda event: self.events.append((event.type.value, event.sandbox)))
+        self.host.on(callback=lambda notice: self.events.append((notice.type.value, notice.sandbox)))
 
     def teardown(self) -> None:
         self._open.__exit__(None, None, None)
@@ -203,8 +195,8 @@ class Lifecycle(RuleBasedStateMachine):
     def nothing_failed_unseen(self) -> None:
         assert self.host.callback_failures == ()
         assert [record.error for record in self.host.plugins.records] == [None]
-        assert self.host._tasks is not None
-        assert self.host._tasks.failures == []
+        assert self.host.tasks is not None
+        assert self.host.tasks.failures == []
 
 
 TestLifecycle = Lifecycle.TestCase

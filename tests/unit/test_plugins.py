@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import sys
 import sysconfig
 from dataclasses import dataclass, replace
@@ -10,7 +11,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 import pytest
 
-from cloche import Config, Event, EventType, Guarantee, IsolationLevel, PluginError, Plugins, Runtime, Spec, hookimpl
+from cloche import (
+    Act,
+    AsyncSandbox,
+    Config,
+    Guarantee,
+    Incident,
+    IsolationLevel,
+    Notice,
+    NoticeType,
+    PluginError,
+    Plugins,
+    Response,
+    Rule,
+    Runtime,
+    Severity,
+    Spec,
+    SpecError,
+    Vfs,
+    VfsBackend,
+    VfsOptions,
+    hookimpl,
+)
 from cloche.testing import FakeRuntime
 
 if TYPE_CHECKING:
@@ -47,7 +69,7 @@ def failure(plugins: Plugins, name: str) -> str:
     """Give why a plugin failed, having checked that nothing of it is left."""
     found = record(plugins, name)
     assert found.status == "failed"
-    assert found.hooks == found.runtimes == found.levels == found.commands == ()
+    assert found.hooks == found.runtimes == found.levels == found.commands == found.rules == found.responses == ()
     assert not plugins._manager.get_plugin(name)
     callers = [getattr(plugins._manager.hook, hook) for hook in vars(plugins._manager.hook) if hook[0] != "_"]
     assert not [impl for caller in callers for impl in caller.get_hookimpls() if impl.plugin_name == name]
@@ -97,6 +119,36 @@ def test_a_good_plugin_provides_what_it_gives(make_level: Callable[[str], Isolat
     assert (found.runtimes, found.levels, found.commands) == (("fake",), ("mine",), ("hello",))
 
 
+class Attic(VfsBackend):
+    name = "attic"
+    summary = "for tests"
+
+    def open(self, options: VfsOptions) -> Vfs:
+        raise SpecError(f"nothing opens {options}")
+
+
+def test_a_plugin_may_provide_file_systems() -> None:
+    backend = Attic()
+    plugins = load(
+        module("mine", cloche_vfs_backends=lambda: [backend]), module("shadow", cloche_vfs_backends=lambda: [Attic()])
+    )
+    assert plugins.backends["attic"] is backend
+    assert record(plugins, "mine").backends == ("attic",)
+    assert "the backend name 'attic' is taken by plugin 'mine'" in failure(plugins, "shadow")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (Attic, "gave the class Attic"), (5, "which is no cloche.VfsBackend"),
+        (type("Bad", (Attic,), {"summary": None})(), "must have a summary"),
+        (type("Bad", (Attic,), {"name": "Attic"})(), "lower case"),
+    ],
+)  # fmt: skip
+def test_what_is_no_file_system_backend_ends_its_plugin(value: object, told: str) -> None:
+    assert told in failure(load(module("bad", cloche_vfs_backends=lambda: [value])), "bad")
+
+
 def test_a_plugin_may_be_an_object_or_a_class() -> None:
     class Whole:
         @hookimpl
@@ -137,7 +189,7 @@ def test_a_plugin_gets_its_own_table_once_before_its_other_hooks() -> None:
 
 
 def test_a_hook_that_nothing_calls_yet_may_be_implemented() -> None:
-    assert record(load(module("later", cloche_rules=nothing)), "later").hooks == ("cloche_rules",)
+    assert record(load(module("later", cloche_images=nothing)), "later").hooks == ("cloche_images",)
 
 
 # -- plugins that break their contract ---------------------------------------------------------------------------------
@@ -333,7 +385,7 @@ def test_a_registration_that_stops_half_way_is_undone(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pluggy.PluginManager, "register", half)
     plugins = load(module("bad", cloche_sandbox_created=raising(ValueError("called"))), good)
     assert "half-way" in failure(plugins, "bad")
-    plugins.created(Event(EventType.CREATED, "abc"))
+    plugins.created(Notice(NoticeType.CREATED, "abc"))
     assert list(plugins.runtimes) == ["fake"]
 
 
@@ -415,6 +467,92 @@ def test_commands_are_asked_for_once_and_only_when_wanted() -> None:
     assert calls == []
     assert list(plugins.commands) == list(plugins.commands) == ["hello"]
     assert calls == ["commands"]
+
+
+# -- rules and responses -----------------------------------------------------------------------------------------------
+
+
+def rule(name: str) -> Rule:
+    return Rule(id=name, summary="for tests", severity=Severity.LOW, events=frozenset({Act.EXEC}))
+
+
+class Page(Response):
+    name = "page"
+    summary = "for tests"
+
+    async def respond(self, incident: Incident, box: AsyncSandbox) -> str | None:
+        return f"{incident} {box}"
+
+
+class Blocking(Page):
+    def respond(self, incident: Incident, box: AsyncSandbox) -> str | None:  # type: ignore[override]
+        return f"{incident} {box}"
+
+
+def test_rules_and_responses_are_asked_for_once_and_only_when_wanted() -> None:
+    calls: list[str] = []
+    page = Page()
+
+    def rules() -> list[Rule]:
+        calls.append("rules")
+        return [rule("one"), rule("two")]
+
+    def responses() -> list[Response]:
+        calls.append("responses")
+        return [page]
+
+    plugins = load(module("mine", cloche_rules=rules, cloche_responses=responses))
+    assert calls == []
+    assert list(plugins.rules) == list(plugins.rules) == ["one", "two"]
+    assert plugins.responses["page"] is plugins.responses["page"] is page
+    assert calls == ["rules", "responses"]
+    assert (record(plugins, "mine").rules, record(plugins, "mine").responses) == (("one", "two"), ("page",))
+
+
+@pytest.mark.parametrize(
+    ("give", "message"),
+    [
+        (lambda: [5], "cloche_rules gave 5, which is no cloche.Rule"),
+        (lambda: [Rule], "which is no cloche.Rule"),
+        (lambda: [rule("new"), {"id": "x"}], "which is no cloche.Rule"),
+        (lambda: [rule("new"), rule("taken")], "the rule name 'taken' is taken by plugin 'first'"),
+        (lambda: [rule("new"), rule("new")], "the rule name 'new' is taken by plugin 'bad'"),
+        (lambda: [rule("../x")], "'../x' is not a name"),
+        (lambda: (rule(f"r{number}") for number in itertools.count()), "more than 1000 things"),
+        (lambda: None, "a sequence is needed"),
+        (raising(ValueError("no")), "ValueError: no"),
+        (raising(SystemExit(1)), "SystemExit: 1"),
+    ],
+)
+def test_a_bad_rule_takes_its_whole_plugin_with_it(give: Callable[[], object], message: str) -> None:
+    first = module("first", cloche_rules=lambda: [rule("taken")])
+    plugins = load(first, module("bad", cloche_rules=give, cloche_runtimes=lambda: [FakeRuntime()]))
+    assert list(plugins.runtimes) == ["fake"]
+    assert list(plugins.rules) == ["taken"]
+    assert message in failure(plugins, "bad")
+    assert list(plugins.runtimes) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (Page, "gave the class Page"), ("page", "which is no cloche.Response"), (Page(), "taken by plugin 'first'"),
+        (type("Bad", (Page,), {"name": "block"})(), "the response name 'block' is taken by cloche itself"),
+        (type("Bad", (Page,), {"name": "Pager"})(), "lower case"),
+        (type("Bad", (Page,), {"name": "new", "summary": None})(), "must have a summary of type str"),
+        (type("Bad", (Page,), {"name": "new", "seconds": float("inf")})(), "more than 0 seconds"),
+        (type("Bad", (Page,), {"name": "new", "seconds": None})(), "a duration is a number of seconds"),
+        (type("Bad", (Blocking,), {"name": "new"})(), "respond must be async"),
+    ],
+)  # fmt: skip
+def test_what_is_no_response_ends_its_plugin(value: object, message: str) -> None:
+    first = Page()
+    plugins = load(
+        module("first", cloche_responses=lambda: [first]),
+        module("bad", cloche_responses=lambda: [type("Kept", (Page,), {"name": "kept"})(), value]),
+    )
+    assert dict(plugins.responses) == {"page": first}
+    assert message in failure(plugins, "bad")
 
 
 # -- choosing ----------------------------------------------------------------------------------------------------------
@@ -501,24 +639,24 @@ def test_a_failing_chooser_takes_its_own_runtimes_out_of_the_choice(make_spec: C
 @pytest.mark.parametrize(
     ("hook", "tell"), [("cloche_sandbox_created", Plugins.created), ("cloche_sandbox_deleted", Plugins.deleted)]
 )
-def test_observers_are_told_and_one_that_raises_is_dropped(hook: str, tell: Callable[[Plugins, Event], None]) -> None:
-    seen: list[tuple[str, Event]] = []
+def test_observers_are_told_and_one_that_raises_is_dropped(hook: str, tell: Callable[[Plugins, Notice], None]) -> None:
+    seen: list[tuple[str, Notice]] = []
 
-    def bad(event: Event) -> None:
-        seen.append(("bad", event))
+    def bad(notice: Notice) -> None:
+        seen.append(("bad", notice))
         raise RuntimeError("no")
 
     plugins = load(
-        module("one", **{hook: lambda event: seen.append(("one", event))}),
+        module("one", **{hook: lambda notice: seen.append(("one", notice))}),
         module("bad", **{hook: bad}, cloche_runtimes=lambda: [FakeRuntime()]),
-        module("two", **{hook: lambda event: seen.append(("two", event))}),
+        module("two", **{hook: lambda notice: seen.append(("two", notice))}),
     )
-    event = Event(EventType.CREATED, "abc")
-    tell(plugins, event)
+    notice = Notice(NoticeType.CREATED, "abc")
+    tell(plugins, notice)
     assert "RuntimeError: no" in failure(plugins, "bad")
     assert list(plugins.runtimes) == []
-    tell(plugins, event)
-    assert seen == [("two", event), ("bad", event), ("one", event), ("two", event), ("one", event)]
+    tell(plugins, notice)
+    assert seen == [("two", notice), ("bad", notice), ("one", notice), ("two", notice), ("one", notice)]
 
 
 # -- installed plugins: entry points of distributions written into a folder --------------------------------------------

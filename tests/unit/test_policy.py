@@ -31,7 +31,7 @@ def test_a_policy_can_not_be_changed() -> None:
 
 @pytest.mark.parametrize("mode", ["", "NONE", "bridge", None, 1, ["none"]])
 def test_an_unknown_network_is_refused(mode: object) -> None:
-    with pytest.raises(SpecError, match=r"^network: .*none, loopback, host"):
+    with pytest.raises(SpecError, match=r"^network: .*none, loopback, isolated, host"):
         Network(mode)  # type: ignore[arg-type]
 
 
@@ -72,6 +72,7 @@ def test_limits_take_text_and_give_numbers() -> None:
     "bad",
     [{"memory": 1}, {"memory": "lots"}, {"memory": True}, {"cpu": 0}, {"cpu": math.nan}, {"cpu": math.inf},
      {"cpu": "1"}, {"cpu": True}, {"pids": 0}, {"pids": 1.5}, {"pids": 1 << 40}, {"open_files": 7}, {"disk": 1},
+     {"files": 15}, {"files": "9K"},
      {"file_size": 0}, {"output": -1}, {"wall": 0}, {"wall": -1}, {"wall": math.nan}, {"wall": "soon"}],
     ids=str,
 )  # fmt: skip
@@ -141,9 +142,9 @@ def test_a_place_inside_a_mount_can_be_forbidden() -> None:
 def test_a_level_sets_every_limit(make_level: Callable[[str], IsolationLevel]) -> None:
     level = make_level("mine")
     for limit in fields(Limits):
-        if limit.name == "disk":
+        if limit.name in ("disk", "files"):
             continue  # a work folder on the host's own disk has no bound of its own
-        with pytest.raises(SpecError, match=f"must set every limit but disk; missing: {limit.name}"):
+        with pytest.raises(SpecError, match=f"must set every limit but disk and files; missing: {limit.name}"):
             replace(level, limits=replace(level.limits, **{limit.name: None}))
 
 
@@ -158,6 +159,8 @@ def test_a_level_sets_every_limit(make_level: Callable[[str], IsolationLevel]) -
         ({"guarantees": 3}, "guarantees"),
         ({"limits": {"memory": 1}}, "limits"),
         ({"prefer": "best"}, "prefer"),
+        ({"auto_block": "always"}, "auto_block: 'always' is unknown; use one of info, low, medium, high, critical"),
+        ({"auto_terminate": 40}, "auto_terminate"),
     ],
 )
 def test_a_bad_level_is_refused(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cloche import (
@@ -17,7 +17,10 @@ from cloche import (
     Limits,
     Mount,
     Network,
+    PathPermissions,
     Policy,
+    Rules,
+    Severity,
     SpecError,
     Workspace,
     units,
@@ -98,7 +101,7 @@ def test_an_unknown_keyword_is_pythons_own_error(host: Host) -> None:
 
 
 keywords = st.sampled_from(
-    ["name", "isolation", "runtime", "network", "limits", "workspace", "mounts", "forbidden", "rootfs", "env",
+    ["name", "isolation", "runtime", "network", "limits", "workspace", "mounts", "forbidden", "paths", "rootfs", "env",
      "hostname", "user", "lifetime", "idle_timeout", "metadata", "require", "policy", "strict"]
 )  # fmt: skip
 anything = st.one_of(
@@ -109,6 +112,7 @@ anything = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arguments=st.dictionaries(keywords, anything, max_size=3))
+@example(arguments={"runtime": [""]})
 def test_whatever_is_given_works_or_is_a_spec_error(fakes: Callable[..., object], arguments: dict[str, Any]) -> None:
     async def main() -> None:
         async with AsyncHost(plugins=[fakes(FakeRuntime())], entry_points=False) as host:
@@ -143,14 +147,14 @@ def test_the_spec_holds_everything_with_defaults_filled_in(host: Host, tmp_path:
     assert (spec.lifetime, spec.idle_timeout, spec.rootfs) == (3600.0, 60.0, str(tmp_path))
     assert spec.env["A"] == "1"
     assert spec.env["HOME"] == "/workspace"
-    assert (dict(spec.metadata), spec.mounts, spec.forbidden) == ({"k": "v"}, (Mount(HERE, "/u"),), ("/etc/ssl",))
+    assert (dict(spec.metadata), spec.mounts, spec.paths.forbidden) == ({"k": "v"}, (Mount(HERE, "/u"),), ("/etc/ssl",))
     assert {Guarantee.MEMORY, Guarantee.PIDS, Guarantee.PROCESS} <= spec.guarantees
 
 
 def nothing() -> dict[str, Any]:
     return {
         "isolation": None, "require": (), "network": None, "limits": None, "workspace": None, "mounts": (),
-        "forbidden": (),
+        "forbidden": (), "paths": None, "monitor": None, "rules": None,
     }  # fmt: skip
 
 
@@ -160,6 +164,51 @@ def test_a_policy_without_keywords_is_taken_as_it_is() -> None:
     over = make_policy(policy, **{**nothing(), "limits": Limits(memory="1G"), "isolation": "maximum"})
     assert (over.isolation, over.limits) == ("maximum", Limits(pids=3, memory="1G"))
     assert limits_from(MappingProxyType({"pids": 3})) == Limits(pids=3)
+
+
+def test_lists_add_to_those_of_a_policy_and_lift_nothing() -> None:
+    base = Policy(
+        require=frozenset({Guarantee.DISK}), forbidden=("/a",), mounts=(Mount(HERE, "/u"), Mount(HERE, "/v")),
+        paths=PathPermissions(allowed=("/workspace/src",), forbidden=("/b",)),
+    )  # fmt: skip
+    more = {
+        "require": ["pids"], "forbidden": ["/c"], "mounts": [Mount(HERE, "/v", read_only=False), Mount(HERE, "/w")],
+        "paths": PathPermissions(read_only=("/d",)),
+    }  # fmt: skip
+    over = make_policy(base, **{**nothing(), **more})
+    assert over.require == {Guarantee.DISK, Guarantee.PIDS}
+    assert over.permissions() == PathPermissions(("/workspace/src",), ("/d",), ("/b", "/a", "/c"))
+    assert over.mounts == (Mount(HERE, "/u"), Mount(HERE, "/v", read_only=False), Mount(HERE, "/w"))
+
+
+def test_rules_as_a_mapping_change_only_what_they_name() -> None:
+    base = Policy(rules=Rules(without=("a",), auto_block=Severity.LOW))
+    over = make_policy(base, **{**nothing(), "rules": {"auto_block": "never"}})
+    assert over.rules == Rules(without=("a",), auto_block="never")
+    assert make_policy(base, **{**nothing(), "rules": "on"}).rules == Rules()
+    assert make_policy(Policy(), **{**nothing(), "rules": {"auto_block": "high"}}).rules == Rules(
+        auto_block=Severity.HIGH
+    )
+    with pytest.raises(SpecError, match="rules: 'block' is unknown"):
+        make_policy(base, **{**nothing(), "rules": {"block": "low"}})
+
+
+def test_thresholds_are_the_levels_where_rules_name_none(host: Host) -> None:
+    with host.create(rules={"auto_suspend": "high"}, strict=False) as box:
+        level = box.spec.level
+        assert box.spec.rules == Rules(
+            auto_block=level.auto_block, auto_suspend=Severity.HIGH, auto_terminate=level.auto_terminate
+        )
+        assert "rules" in box.spec.needed()
+    with host.create(rules=Rules(use=(), auto_block="low")) as box:  # type: ignore[arg-type]
+        assert box.spec.rules == Rules.of("off")
+        assert "rules" not in box.spec.needed()
+
+
+@pytest.mark.parametrize("wrong", [{"paths": ("/a",)}, {"mounts": ["/usr"]}, {"mounts": [None]}])
+def test_what_is_no_policy_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=r"needed"):
+        make_policy(None, **{**nothing(), **wrong})
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,19 @@ import pytest
 
 from cloche import (
     AsyncHost,
+    GuestProcess,
     Host,
+    Instance,
     NotFound,
+    ProcessSpec,
+    Result,
     Sandbox,
+    Spec,
     State,
+    Stdio,
 )
 from cloche.testing import FakeRuntime
+from cloche.testing.fake import FakeInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +88,40 @@ def test_deleting_ends_what_other_threads_wait_for(host: Host) -> None:
     box.delete()
     thread.join(5)
     assert results == ["killed"]
+
+
+class _SlowToAnswer(FakeInstance):
+    """Starts a program at once, and says so when the box is down."""
+
+    async def exec(self, process: ProcessSpec, stdio: Stdio) -> GuestProcess:
+        made = await super().exec(process, stdio)
+        await self.wait()
+        return made
+
+
+class _SlowRuntime(FakeRuntime):
+    async def create(self, spec: Spec) -> Instance:
+        instance = _SlowToAnswer(self, spec)
+        self.instances.append(instance)
+        return instance
+
+
+def test_a_program_that_begins_while_its_sandbox_is_killed_is_killed_with_it(fakes: Callable[..., object]) -> None:
+    results: list[Result] = []
+
+    async def main() -> None:
+        async with AsyncHost(plugins=[fakes(_SlowRuntime())], entry_points=False) as host, await host.create() as box:
+
+            async def execute() -> None:
+                results.append(await box.exec("sleep", "9"))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(execute)
+                await anyio.wait_all_tasks_blocked()
+                await box.kill()
+
+    anyio.run(main)
+    assert [(result.reason, result.detail) for result in results] == [("killed", "its sandbox was stopped: killed")]
 
 
 def test_a_cancelled_exec_ends_its_program_and_leaks_nothing(fakes: Callable[..., object]) -> None:

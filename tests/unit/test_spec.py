@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche import ClocheError, Guarantee, GuestFailed, ProcessSpec, Result, SpecError, Usage, Window
+from cloche import ClocheError, Guarantee, GuestFailed, ProcessSpec, Result, SpecError, Stats, Usage, Window
 from cloche.spec import ARGS_MAX, STRING_MAX, check_env
 
 if TYPE_CHECKING:
@@ -110,3 +110,21 @@ def test_a_result_explains_itself_in_one_line() -> None:
 def test_text_is_standard_output_whatever_its_bytes() -> None:
     assert result(exit_code=0).text == "a\ufffd\n"
     assert result(exit_code=0).usage == Usage(0.0, 0.0, 0)
+
+
+def test_statistics_are_a_mapping_that_nobody_can_change() -> None:
+    given = {"pids": 3, "cpu": 0.5}
+    stats = Stats(given)
+    given["pids"] = 4
+    assert dict(stats) == {"pids": 3, "cpu": 0.5}
+    assert (len(stats), repr(stats)) == (2, "Stats({'pids': 3, 'cpu': 0.5})")
+    with pytest.raises(KeyError):
+        stats["memory"]
+    with pytest.raises(TypeError):
+        stats["pids"] = 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize("bad", [{"pids": "3"}, {"pids": None}, {"pids": True}, {4: 4.0}])
+def test_statistics_hold_numbers_by_name(bad: dict[str, float]) -> None:
+    with pytest.raises(TypeError, match="no number"):
+        Stats(bad)

@@ -18,8 +18,10 @@ ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 README: Final = PAGES[0].read_text(encoding="utf-8")
 SPECIFICATION: Final = (ROOT / "docs" / "specification.md").read_text(encoding="utf-8")
-CONFORMANCE: Final = [ROOT / "core" / "cloche" / "testing" / f"{name}.py" for name in ("conformance", "guarantees")]
-GENERATED: Final = {"docs/benchmarks.md"}
+PARTS: Final = ("conformance", "ends", "guarantees", "vfs", "vfs_names", "languages", "language_ends")
+CONFORMANCE: Final = [ROOT / "core" / "cloche" / "testing" / f"{name}.py" for name in PARTS]
+SUITES: Final = {"RuntimeConformance", "VfsConformance", "LanguageConformance"}
+GENERATED: Final = {"docs/benchmarks.md", "docs/scale.md"}
 """Made from a run of the benchmarks; a checkout may be without."""
 
 
@@ -45,7 +47,7 @@ def test_every_test_that_is_named_exists(name: str) -> None:
     page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     named = re.findall(r"`([\w/.]+)::(test_\w+)`", page)
     for file, function in named:
-        files = CONFORMANCE if file == "RuntimeConformance" else [ROOT / "tests" / file]
+        files = CONFORMANCE if file in SUITES else [ROOT / "tests" / file]
         assert any(function in functions(path) for path in files), f"{file}::{function}"
     assert named
 
@@ -68,6 +70,11 @@ def test_the_readme_repeats_the_levels() -> None:
     assert table["processes / open files"] == [f"{i.pids} / {i.open_files}" for i in limits]
     assert table["largest file / output"] == [f"{words.size(i.file_size)} / {words.size(i.output)}" for i in limits]
     assert table["time per call"] == [words.seconds(i.wall).replace("m", " min").replace("60s", "60 s") for i in limits]
+    assert table["where rules are on, refused from"] == [
+        f"{level.auto_block}" + (f"; killed from {level.auto_terminate}" if level.auto_terminate != "never" else "")
+        for level in levels
+    ]
+    assert {level.auto_suspend for level in levels} == {"never"}
     source = (ROOT / "native" / "src" / "syscalls.c").read_text(encoding="utf-8")
     reach = [found[2] for found in re.findall(r'\{"(\w+)", \{(\d+), -?\d+\}, (\w+)\}', source)]
     wider = ("STD", "ENH", "MAX")

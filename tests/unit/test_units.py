@@ -136,3 +136,8 @@ def test_a_guest_path_never_yields_dots_or_empty_parts(value: str) -> None:
 def test_a_path_that_is_not_plain_and_absolute_is_refused(value: object) -> None:
     with pytest.raises(SpecError, match=r"^cwd: "):
         units.guest_path(value, "cwd")  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_printed_is_one_line_of_escapes() -> None:
+    assert units.one_line("a\x1b[0m\n\u202e\ud800") == "a\\x1b[0m\\n\\u202e\\ud800"
+    assert units.one_line("x" * 500, most=80) == "x" * 80

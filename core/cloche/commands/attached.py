@@ -3,7 +3,8 @@
 Three things run beside each other. The main thread writes the output, and Python runs signal handlers in it. A second
 thread carries our standard input to the job. A third one acts on signals, since the main thread may be waiting for
 output that never comes. A write to a pipe that nobody reads can only be left by an exception: so the handler raises
-``Interrupted``, but only while the main thread is writing, or when someone insists by a second signal.
+``Interrupted``, but only while the main thread is writing, or when someone insists by a second signal. A write that
+begins just then is interrupted once more by the third thread, when it does not get on.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Self
 
-    from cloche.blocking import Job, Sandbox
+    from cloche.blocking import Job
     from cloche.output import Chunk
 
 ENDING: Final = (signals.SIGINT, signals.SIGTERM, signals.SIGHUP, signals.SIGQUIT)
 READ_SIZE: Final = 1 << 16
 STDIN: Final = 0
+STUCK: Final = 200
+"""Milliseconds without progress after which a write is left that began as a signal came."""
 _END, _RESIZE, _QUIT = b"e", b"r", b"q"
 
 
@@ -48,7 +51,8 @@ class Signals:
 
     def __init__(self) -> None:
         self.caught = 0
-        self._writing = False
+        self._writing = self._nudged = False
+        self._written = self._seen = 0
         self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
         self._wake, self._ring = -1, -1
 
@@ -81,16 +85,22 @@ class Signals:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Let a signal leave what is inside by ``Interrupted``."""
+        """Let a signal leave what is inside by ``Interrupted``; one that came before, when that does not get on."""
         self._writing = True
         try:
             yield
         finally:
             self._writing = False
+            self._written += 1
 
     def _came(self, number: int, _frame: FrameType | None) -> None:
         if number == signals.SIGWINCH:
             self._notify(_RESIZE)
+            return
+        if self._nudged:
+            self._nudged = False
+            if self._writing:
+                raise Interrupted
             return
         insists = self.caught != 0
         self.caught = self.caught or number
@@ -103,12 +113,23 @@ class Signals:
             os.write(self._ring, what)
 
     def _serve(self, end: Callable[[], object], resize: Callable[[], object]) -> None:
+        waiting = select.poll()
+        waiting.register(self._wake, select.POLLIN)
         while _QUIT not in (came := os.read(self._wake, READ_SIZE)):
             with contextlib.suppress(ClocheError):  # it has ended meanwhile
                 if _END in came:
                     end()
                 elif _RESIZE in came:
                     resize()
+            while self.caught and not waiting.poll(STUCK):
+                self._nudge()
+
+    def _nudge(self) -> None:
+        """Interrupt a write that began after the signal, or as it came, and that nobody reads."""
+        if self._writing and self._written == self._seen:
+            self._nudged = True
+            signals.pthread_kill(threading.main_thread().ident or 0, self.caught)
+        self._seen = self._written
 
 
 class Keyboard:
@@ -147,13 +168,14 @@ class Keyboard:
                 self._job.write(data)
 
 
-def follow(box: Sandbox, job: Job, stop: Signals, take: Callable[[Chunk], object], *, feed: bool) -> None:
+def follow(job: Job, stop: Signals, take: Callable[[Chunk], object], *, feed: bool, end: Callable[[], object]) -> None:
     """Give every chunk the job prints to ``take`` until it ends, feeding it our standard input meanwhile.
 
-    Raises what ``take`` raises, and ``Interrupted``; the job may then still run.
+    A signal that ends programs calls ``end``. Raises what ``take`` raises, and ``Interrupted``; the job may then still
+    run.
     """
     with (
-        stop.acting(box.kill, lambda: job.resize(*_rows_and_columns())),
+        stop.acting(end, lambda: job.resize(*_rows_and_columns())),
         Keyboard(job) if feed else contextlib.nullcontext(),
         contextlib.closing(job.output()) as output,
     ):

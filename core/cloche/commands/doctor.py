@@ -11,10 +11,11 @@ from cloche.commands import new_host
 from cloche.commands.tables import Table, format_option, show_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cloche.commands.outlook import Outlook
-    from cloche.runtime import Check, Runtime
+    from cloche.runtime import Runtime
+    from cloche.runtime_parts import Check
 
 _WORDS = {True: "ok", False: "no", None: "note"}  # all padded to the longest, so that the tables line up
 
@@ -27,7 +28,7 @@ def command(*, as_json: bool) -> int:
     Everything is tried for real. The exit code is 0 if every isolation level can be kept, else 1.
     """
     from cloche.commands.outlook import outlooks  # noqa: PLC0415 - `cloche doctor --help` needs none of it
-    from cloche.runtime import Check  # noqa: PLC0415
+    from cloche.runtime_parts import Check  # noqa: PLC0415
     from cloche_native import checks  # noqa: PLC0415
 
     host = new_host()
@@ -35,7 +36,7 @@ def command(*, as_json: bool) -> int:
     groups: dict[str, Sequence[Check]] = {
         "this machine": [Check(name, found, ok=ok, fix=fix) for name, ok, found, fix in checks.machine()],
         **{f"runtime {name}": _checks(runtime) for name, runtime in host.runtimes.items()},
-        "isolation levels": [_level(view) for view in views],
+        "isolation levels": [_level(view, host.runtimes) for view in views],
     }
     healthy = bool(views) and all(view.chosen for view in views)
     if as_json:
@@ -48,7 +49,7 @@ def command(*, as_json: bool) -> int:
 
 
 def _checks(runtime: Runtime) -> Sequence[Check]:
-    from cloche.runtime import Check  # noqa: PLC0415 - see command
+    from cloche.runtime_parts import Check  # noqa: PLC0415 - see command
 
     try:
         return list(runtime.checks())
@@ -56,13 +57,14 @@ def _checks(runtime: Runtime) -> Sequence[Check]:
         return [Check("its own checks", f"failed: {type(error).__name__}: {error}", ok=False)]
 
 
-def _level(view: Outlook) -> Check:
-    from cloche.runtime import Check  # noqa: PLC0415 - see command
+def _level(view: Outlook, runtimes: Mapping[str, Runtime]) -> Check:
+    from cloche.runtime_parts import Check  # noqa: PLC0415 - see command
 
     if view.chosen is None:
         why = "; ".join(f"{name}: {reason}" for name, reason in view.refused.items()) or "no runtime is installed"
         return Check(view.level, why, ok=False, fix="fix what is marked `no` above, or run with --lenient")
-    others = [name for name in view.reports if name not in view.refused and name != view.chosen]
+    kept = [name for name in view.reports if name not in view.refused and runtimes[name].runs_programs]
+    others = [name for name in kept if name != view.chosen]
     more = f", also by {', '.join(others)}" if others else ""
     not_by = "".join(f"; not by {name}: {why}" for name, why in view.refused.items())
     return Check(view.level, f"kept by {view.chosen}{more}{not_by}", ok=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from cloche.files.access import OPERATIONS, Operation, PathPermissions
 from cloche.policy import Mount, Workspace
+from cloche.rules.ruleset import WORDS
+from cloche.rules.severity import THRESHOLDS
 from cloche.spec import check_env
 
 if TYPE_CHECKING:
@@ -15,16 +18,40 @@ if TYPE_CHECKING:
 
 
 def mounts(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> list[Mount]:
-    """Give mounts from ``SRC:DST[:ro|rw]``, read-only unless said."""
+    """Give mounts from ``SRC:DST[:ro|rw|OPERATIONS]``, read-only unless said."""
     return [_mount(value) for value in values]
 
 
 def _mount(value: str) -> Mount:
     source, _, rest = value.partition(":")
     target, colon, mode = rest.partition(":")
-    if not source or not target or (colon and mode not in ("ro", "rw")):
-        raise click.BadParameter(f"{value!r} is not SRC:DST, SRC:DST:ro or SRC:DST:rw, e.g. ./data:/data:rw")
-    return Mount(source, target, read_only=mode != "rw")
+    operations = mode.split(",")
+    if not source or not target or (colon and mode not in ("ro", "rw") and not set(operations) <= set(OPERATIONS)):
+        raise click.BadParameter(
+            f"{value!r} is not SRC:DST, SRC:DST:ro, SRC:DST:rw or SRC:DST: and some of {','.join(OPERATIONS)}, "
+            "e.g. ./data:/data:rw or ./in:/in:read,list"
+        )
+    if mode in ("", "ro", "rw"):
+        return Mount(source, target, read_only=mode != "rw")
+    return Mount(source, target, operations=cast("frozenset[Operation]", frozenset(operations)))
+
+
+def paths(options: Mapping[str, Any]) -> PathPermissions | None:
+    """Give the path permissions that were asked for, if any; what is forbidden is given by itself."""
+    return PathPermissions(options["allow_path"], options["read_only_path"]) or None
+
+
+def rules(options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give the rules that were asked for, if any, as far as they were: the rest is the profile's."""
+    asked = {name: options[name] for name in THRESHOLDS if options[name] is not None}
+    text: str | None = options["rules"]
+    if text in WORDS:
+        asked |= {"use": () if text == "off" else ("*",), "without": (), "audit": text == "audit"}
+    elif text is not None:
+        asked |= {"use": tuple(filter(None, text.split(","))), "without": (), "audit": False}
+        if not asked["use"]:
+            raise click.BadParameter(f"{text!r} names no rule; write on, off, audit, or RULE,...", param_hint="--rules")
+    return asked or None
 
 
 def workspace(_context: click.Context, _option: click.Parameter, value: str | None) -> Workspace | None:
@@ -55,12 +82,6 @@ def _variable(value: str) -> tuple[str, str]:
     text = text if equals else os.environ[name]
     check_env(name, text)
     return name, text
-
-
-def limits(options: Mapping[str, Any]) -> dict[str, object]:
-    """Give the limits among ``options`` that were asked for, by their names in ``Limits``."""
-    names = ("memory", "cpu", "pids", "open_files", "file_size", "disk", "output", "wall")
-    return {name: options[name] for name in names if options[name] is not None}
 
 
 def environment(given: Mapping[str, str], *, terminal: bool) -> dict[str, str]:

@@ -9,9 +9,10 @@ import click
 
 from cloche.commands import new_host, words
 from cloche.commands.tables import Table, format_option, show_json
+from cloche.rules.severity import THRESHOLDS
 
 if TYPE_CHECKING:
-    from cloche.policy import IsolationLevel
+    from cloche.level import IsolationLevel
 
 
 @click.command("levels")
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def command(*, as_json: bool) -> None:
     """Show the isolation levels and what they ask for.
 
-    Limits are a level's defaults; `cloche run` can set each of them.
+    Limits are a level's defaults; `cloche run` can set each of them. Rules judge only where they are asked for.
     """
     host = new_host()
     levels = list(host.levels.values())
@@ -46,6 +47,9 @@ _ROWS = (
     ("largest file", lambda level: words.size(level.limits.file_size)),
     ("output", lambda level: words.size(level.limits.output)),
     ("time per run", lambda level: words.seconds(level.limits.wall)),
+    ("rules refuse", lambda level: words.threshold(level.auto_block)),
+    ("rules suspend", lambda level: words.threshold(level.auto_suspend)),
+    ("rules terminate", lambda level: words.threshold(level.auto_terminate)),
 )
 
 
@@ -68,4 +72,5 @@ def _plain(level: IsolationLevel, *, default: bool) -> dict[str, object]:
         "minimal_proc": level.minimal_proc,
         "path_rules": level.path_rules,
         "prefer": level.prefer,
+        **{name: str(getattr(level, name)) for name in THRESHOLDS},
     }

@@ -11,7 +11,7 @@ from cloche.commands import COMMANDS, new_host
 from cloche.commands.tables import Table, format_option, show_json
 
 if TYPE_CHECKING:
-    from cloche.plugins import PluginRecord
+    from cloche.plugin_entry import PluginRecord
 
 
 @click.command("plugins")
@@ -23,6 +23,7 @@ def command(*, as_json: bool) -> None:
     """
     plugins = new_host().plugins
     plugins.load_commands(taken=COMMANDS)
+    plugins.ask()
     if as_json:
         show_json([asdict(record) for record in plugins.records])
         return
@@ -36,6 +37,11 @@ def command(*, as_json: bool) -> None:
 def _brings(record: PluginRecord) -> str:
     if record.error is not None:
         return record.error
-    kinds = (("runtime", record.runtimes), ("level", record.levels), ("command", record.commands))
+    kinds = (
+        ("runtime", record.runtimes), ("level", record.levels), ("profile", record.profiles),
+        ("command", record.commands), ("file system", record.backends), ("event tap", record.taps),
+        ("response", record.responses), ("anomaly detector", record.detectors),
+    )  # fmt: skip
     parts = [f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}" for kind, names in kinds if names]
+    parts += [f"{len(record.rules)} rules, see `cloche rules list`"] if record.rules else []
     return "; ".join(parts) or f"hooks {', '.join(record.hooks)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -9,9 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cloche.commands import words
+from cloche.units import one_line as one_line  # noqa: PLC0414 - the other commands take these from here
+from cloche.units import plain_text as plain_text  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rich.table import Table as RichTable
 
     from cloche.enforcement import Enforcement
 
@@ -39,20 +44,26 @@ class Table:
     def show(self, *, stderr: bool = False) -> None:
         """Print it as wide as the terminal, or 80 columns without one."""
         # Only here: rich takes longer to import than everything else of a short command.
-        from rich.box import SIMPLE_HEAD  # noqa: PLC0415
         from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table as Drawn  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
         console = Console(stderr=stderr, highlight=False)
         if self.title:
             console.print(Text(self.title, style="bold"))
+        console.print(self.drawn())
+
+    def drawn(self) -> RichTable:
+        """Give it as rich prints it."""
+        from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - see show
+        from rich.table import Table as Drawn  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
         drawn = Drawn(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="dim")
         for index, heading in enumerate(self.headings):
             drawn.add_column(heading, no_wrap=index < self.fixed, overflow="fold")
         for row in self.rows:
-            drawn.add_row(*(Text(cell, style=STYLES.get(cell.strip(), "")) for cell in row))
-        console.print(drawn)
+            drawn.add_row(*(Text(plain_text(cell), style=STYLES.get(cell.strip(), "")) for cell in row))
+        return drawn
 
 
 def report(enforcement: Enforcement, title: str) -> Table:
@@ -73,4 +84,17 @@ def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def show_json(value: object) -> None:
     """Print plain data as JSON."""
-    click.echo(json.dumps(value, indent=2))
+    click.echo(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Give plain data as JSON, as it is printed."""
+    return json.dumps(value, indent=2)
+
+
+def stream(data: bytes) -> dict[str, str]:
+    """Give text as it is, anything else in base64."""
+    try:
+        return {"encoding": "utf-8", "data": data.decode()}
+    except UnicodeDecodeError:
+        return {"encoding": "base64", "data": base64.b64encode(data).decode()}

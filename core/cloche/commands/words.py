@@ -10,7 +10,11 @@ from cloche.enforcement import Enforced, Guarantee, Kept, Partial, Unenforced
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cloche.rules.severity import Threshold
+
 _SIZES: Final = (("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10))
+ANSWERS: Final = {"auto_block": "refuse", "auto_suspend": "suspend", "auto_terminate": "terminate"}
+"""What rules do by themselves, by the name of its threshold."""
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
@@ -35,6 +39,19 @@ def seconds(value: float | None) -> str:
         if value > factor and value % factor == 0:
             return f"{number(value / factor)}{letter}"
     return f"{number(value)}s"
+
+
+def age(value: float) -> str:
+    """Give how long ago something was, in its largest unit: ``5s``, ``12m``, ``3h``, ``4d``."""
+    for letter, factor in (("d", 24 * _HOUR), ("h", _HOUR), ("m", _MINUTE)):
+        if value >= factor:
+            return f"{int(value // factor)}{letter}"
+    return f"{max(0, int(value))}s"
+
+
+def threshold(value: Threshold) -> str:
+    """Give from which severity on something is done."""
+    return value if isinstance(value, str) else f"from {value} on"
 
 
 def number(value: float | None) -> str:

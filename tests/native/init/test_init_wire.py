@@ -9,6 +9,7 @@ import socket
 import struct
 from enum import IntEnum, IntFlag
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from cloche_native import agent, wire
 from cloche_native.agent import (
     Access,
+    Cause,
     Done,
     ExecFlag,
     Exited,
@@ -35,6 +37,7 @@ from cloche_native.agent import (
     decode,
     encode_exec,
     encode_kill,
+    encode_limits,
     encode_resize,
     encode_signal,
     receive,
@@ -52,8 +55,9 @@ def header_values() -> dict[str, int]:
 
 
 PREFIXES: dict[type[IntEnum | IntFlag], str] = {
-    wire.Message: "MSG_", wire.Tag: "TAG_", wire.Scope: "SCOPE_", wire.Stage: "STAGE_", wire.SetupFlag: "SETUP_",
-    wire.MountKind: "MOUNT_", wire.Landlock: "LANDLOCK_", wire.Access: "ACCESS_", wire.ExecFlag: "EXEC_",
+    wire.Message: "MSG_", wire.Tag: "TAG_", wire.Scope: "SCOPE_", wire.Stage: "STAGE_", wire.Cause: "CAUSE_",
+    wire.SetupFlag: "SETUP_", wire.MountKind: "MOUNT_", wire.Landlock: "LANDLOCK_", wire.Access: "ACCESS_",
+    wire.ExecFlag: "EXEC_",
 }  # fmt: skip
 
 
@@ -86,7 +90,7 @@ def test_a_setup_is_its_records_in_order() -> None:
         hostname="h", flags=SetupFlag.DROP,
         mounts=[Mount(MountKind.TMPFS, "/a", data="size=1"), Mount(MountKind.DEV, "/dev", "/.dev")],
         landlock=wire.Landlock.FS, paths=[(Access.READ, "/usr")], seccomp=bytes(16), rlimits=[(7, 1, -1)],
-        affinity=frozenset({0, 65}), pids=9,
+        affinity=frozenset({0, 65}), pids=9, memory=1 << 33,
     )  # fmt: skip
     packet = setup.encode()
     assert HEAD.unpack_from(packet) == (Message.SETUP, 0, 0)
@@ -99,10 +103,25 @@ def test_a_setup_is_its_records_in_order() -> None:
         (Tag.PATH, b"\1\0\0\0/usr"),
         (Tag.SECCOMP, bytes(16)),
         (Tag.RLIMIT, struct.pack("=IIQQ", 7, 0, 1, 2**64 - 1)),
-        (Tag.AFFINITY, b"\1" + bytes(7) + b"\2" + bytes(7)),
         (Tag.PIDS, b"\t\0\0\0"),
+        (Tag.MEMORY, struct.pack("=Q", 1 << 33)),
+        (Tag.AFFINITY, b"\1" + bytes(7) + b"\2" + bytes(7)),
     ]
     assert records(Setup().encode()) == [(Tag.FLAGS, bytes(4))]
+
+
+def test_new_limits_are_their_records() -> None:
+    packet = encode_limits(7, rlimits=[(7, 8, 9)], pids=3, memory=4096)
+    assert HEAD.unpack_from(packet) == (Message.LIMITS, 0, 7)
+    assert records(packet) == [
+        (Tag.RLIMIT, struct.pack("=IIQQ", 7, 0, 8, 9)),
+        (Tag.PIDS, struct.pack("=I", 3)),
+        (Tag.MEMORY, struct.pack("=Q", 4096)),
+    ]
+    wrong: list[dict[str, Any]] = [{"memory": -1}, {"memory": 1 << 64}, {"pids": -1}, {"rlimits": [(7, 2, 1)]}]
+    for bad in wrong:
+        with pytest.raises(ValueError, match=r"out of range|over the hard limit"):
+            encode_limits(7, **bad)
 
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
@@ -187,12 +206,18 @@ def reply(kind: int, body: bytes = b"", *, identity: int = 5, flags: int = 0) ->
 @pytest.mark.parametrize(
     ("packet", "fds", "expected"),
     [
-        (reply(Message.READY, struct.pack("=I", 1)), [9], Ready(9)),
+        (reply(Message.READY, struct.pack("=I", 3)), [9], Ready(9)),
+        (reply(Message.READY, struct.pack("=I", 3)), [], Ready(None)),
         (reply(Message.FAILED, struct.pack("=i", 2) + b"mount: \xff"), [], Failed(2, "mount: \ufffd")),
         (reply(Message.STARTED, struct.pack("=I", 77)), [], Started(5, 77, None)),
         (reply(Message.STARTED, struct.pack("=I", 77)), [9], Started(5, 77, 9)),
         (reply(Message.REFUSED, struct.pack("=iI", 2, 9)), [], Refused(5, 2, Stage.EXEC)),
-        (reply(Message.EXITED, struct.pack("=iIQQQ", 256, 1, 2, 3, 4)), [], Exited(5, 256, 1, 2, 3, 4)),
+        (reply(Message.EXITED, struct.pack("=iIQQQII", 256, 1, 2, 3, 4, 0, 0)), [], Exited(5, 256, 1, 2, 3, 4)),
+        (
+            reply(Message.EXITED, struct.pack("=iIQQQII", 9, 0, 0, 0, 0, 1, 0)),
+            [],
+            Exited(5, 9, 0, 0, 0, 0, Cause.MEMORY),
+        ),
         (reply(Message.DONE, struct.pack("=i", 16)), [], Done(5, 16)),
     ],
 )
@@ -205,17 +230,18 @@ def test_replies_are_read(packet: bytes, fds: list[int], expected: Reply) -> Non
     [
         (b"", []),
         (b"\0" * 7, []),
-        (reply(Message.READY, struct.pack("=I", 1)), []),
-        (reply(Message.READY, struct.pack("=I", 1)), [1, 2]),
-        (reply(Message.READY, struct.pack("=I", 2)), [1]),
-        (reply(Message.READY, struct.pack("=I", 1), flags=1), [1]),
+        (reply(Message.READY, struct.pack("=I", 3)), [1, 2]),
+        (reply(Message.READY, struct.pack("=I", 1)), [1]),
+        (reply(Message.READY, struct.pack("=I", 3), flags=1), [1]),
         (reply(Message.FAILED, b"abc"), []),
         (reply(Message.STARTED, b""), []),
         (reply(Message.STARTED, bytes(5)), []),
         (reply(Message.REFUSED, struct.pack("=iI", 1, 0)), []),
         (reply(Message.REFUSED, struct.pack("=iI", 1, 10)), []),
-        (reply(Message.EXITED, bytes(31)), []),
-        (reply(Message.EXITED, bytes(32)), [1]),
+        (reply(Message.EXITED, bytes(39)), []),
+        (reply(Message.EXITED, bytes(40)), [1]),
+        (reply(Message.EXITED, bytes(32) + struct.pack("=II", 2, 0)), []),
+        (reply(Message.EXITED, bytes(32) + struct.pack("=II", 1, 1)), []),
         (reply(Message.DONE), []),
         (reply(Message.EXEC), []),
         (reply(999), []),

@@ -4,6 +4,6 @@ import cloche
 
 
 @cloche.hookimpl
-def cloche_sandbox_created(event: cloche.Event) -> None:
+def cloche_sandbox_created(notice: cloche.Notice) -> None:
     """Raise what no host may die of."""
-    raise SystemExit(f"can't stand {event.sandbox}")
+    raise SystemExit(f"can't stand {notice.sandbox}")

@@ -4,6 +4,6 @@ import cloche
 
 
 @cloche.hookimpl
-def cloche_sandbox_created(event: cloche.Event) -> None:
+def cloche_sandbox_created(notice: cloche.Notice) -> None:
     """Never be called."""
-    raise AssertionError(event)
+    raise AssertionError(notice)

@@ -17,5 +17,5 @@ def cloche_runtimes() -> list[cloche.Runtime]:
 
 
 @cloche.hookimpl
-def cloche_container_created(event: cloche.Event) -> None:
+def cloche_container_created(event: cloche.Notice) -> None:
     """Have a name of long ago."""

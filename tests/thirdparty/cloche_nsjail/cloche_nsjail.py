@@ -75,7 +75,6 @@ class NsjailRuntime(cloche.AgentRuntime):
         inner = [wire.Mount(wire.MountKind.DEV, "/dev", HOST_DEV, room)]
         if spec.level.minimal_proc:
             inner.append(wire.Mount(wire.MountKind.PROC, "/proc", data="subset=pid,hidepid=invisible"))
-        inner += [wire.Mount(wire.MountKind.MASK, path) for path in spec.forbidden]
         flags = setup.flags | wire.SetupFlag.ROOT_RO | wire.SetupFlag.HIDE_INIT
         return Launch(
             argv=(*argv, "--", INIT, str(wire.CONTROL_FD)),

@@ -1,4 +1,4 @@
-"""A plugin that keeps its contract: a level, a command, a choice, an observer and settings of its own."""
+"""A plugin that keeps its contract: level, command, tap, rule, response, choice, observer and settings of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import click
+
+
+class Bell(cloche.EventTap):
+    """Tells, among the events of a sandbox, that it was rung in."""
+
+    name = "bell"
+    summary = "rings once for each sandbox"
+
+    def attach(self, spec: cloche.Spec, instance: cloche.Instance) -> cloche.EventSource | None:
+        """Give a source that has told already."""
+        del instance
+        source = cloche.MadeSource(self.name, "other", frozenset({cloche.Act.SYSTEM}), sandbox=spec.number)
+        source.make(cloche.Act.SYSTEM, target=b"ring")
+        return source
+
+
+class CallTeacher(cloche.Response):
+    """Has somebody come."""
+
+    name = "call-teacher"
+    summary = "calls the teacher"
+
+    async def respond(self, incident: cloche.Incident, box: cloche.AsyncSandbox) -> str | None:
+        return f"called for {incident.rule} in {box.id}"
 
 
 class Classroom:
@@ -42,6 +66,27 @@ class Classroom:
         ]
 
     @cloche.hookimpl
+    def cloche_event_sources(self) -> list[cloche.EventTap]:
+        return [Bell()]
+
+    @cloche.hookimpl
+    def cloche_rules(self) -> list[cloche.Rule]:
+        return [
+            cloche.Rule(
+                id="borrowed-book",
+                summary="Someone writes into the books that are there for all",
+                severity=cloche.Severity.MEDIUM,
+                events=frozenset({cloche.Act.WRITE_OPEN}),
+                where=cloche.F.file.under("/books"),
+                response="call-teacher",
+            )
+        ]
+
+    @cloche.hookimpl
+    def cloche_responses(self) -> list[cloche.Response]:
+        return [CallTeacher()]
+
+    @cloche.hookimpl
     def cloche_commands(self) -> list[click.Command]:
         import click  # noqa: PLC0415 - only a command line needs it
 
@@ -57,17 +102,17 @@ class Classroom:
         return candidates[-1] if spec.level.name == "classroom" else None
 
     @cloche.hookimpl
-    def cloche_sandbox_created(self, event: cloche.Event) -> None:
-        self._note(event)
+    def cloche_sandbox_created(self, notice: cloche.Notice) -> None:
+        self._note(notice)
 
     @cloche.hookimpl
-    def cloche_sandbox_deleted(self, event: cloche.Event) -> None:
-        self._note(event)
+    def cloche_sandbox_deleted(self, notice: cloche.Notice) -> None:
+        self._note(notice)
 
-    def _note(self, event: cloche.Event) -> None:
+    def _note(self, notice: cloche.Notice) -> None:
         if self.register is not None:
             with self.register.open("a") as file:
-                file.write(f"{event.type} {event.name}\n")
+                file.write(f"{notice.type} {notice.name}\n")
 
 
 plugin = Classroom()

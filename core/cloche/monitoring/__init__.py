@@ -1,0 +1,1 @@
+"""What users see of events: the hub of a sandbox, its streams, and the sources that the host itself makes."""

@@ -1,0 +1,1 @@
+"""Saved boxes: what is kept of one, where, and how others are made from it."""
