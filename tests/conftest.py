@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import settings
@@ -55,6 +57,15 @@ def pytest_xdist_auto_num_workers() -> int:
     """
     found = cgroup.detect()
     return 0 if found is not None and found.version == 2 else min(2, len(os.sched_getaffinity(0)))
+
+
+END: Final = 300.0
+"""Seconds that all that comes after the last test may take: coverage, reports, the end of each process."""
+
+
+def pytest_sessionfinish() -> None:
+    """Let no thread that never ends keep the end of the tests from coming."""
+    faulthandler.dump_traceback_later(END, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,6 +29,7 @@ class Bridge:
         self._stop: asyncio.Event | None = None
         self._trouble: BaseException | None = None
         self._calls: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+        self._waiting: set[_Call] = set()
 
     def open(self) -> None:
         """Start the thread and enter the context manager; raises what entering it raises."""
@@ -69,6 +70,7 @@ class Bridge:
         if threading.get_ident() == self._thread.ident:
             raise StateError("a callback runs on the host's event loop, which this call would stop; call elsewhere")
         call = _Call(function, args)
+        self._waiting.add(call)
         try:
             loop.call_soon_threadsafe(self._begin, call)
             call.done.acquire()
@@ -77,6 +79,8 @@ class Bridge:
         except BaseException:
             loop.call_soon_threadsafe(call.cancel)
             raise
+        finally:
+            self._waiting.discard(call)
         return call.outcome()
 
     def _begin(self, call: _Call) -> None:
@@ -91,6 +95,9 @@ class Bridge:
             self._trouble = error
         finally:
             entered.set()
+            # The loop takes calls until it is closed, and what came last is never begun, or left in the middle.
+            for call in tuple(self._waiting):
+                call.release()
 
     async def _serve(self, entered: threading.Event) -> None:
         self._stop = asyncio.Event()
@@ -108,7 +115,7 @@ class _Call:
     def __init__(self, function: Callable[..., Any], args: tuple[object, ...]) -> None:
         self._function = function
         self._args = args
-        self._error: BaseException | None = None
+        self._error: BaseException | None = StateError("the host was closed before this call was done")
         self._value: Any = None
         self._scope: anyio.CancelScope | None = None
         self._cancelled = False
@@ -116,7 +123,6 @@ class _Call:
         self.done.acquire()
 
     async def run(self) -> None:
-        self._error = StateError("the host was closed before this call was done")
         self._scope = anyio.CancelScope()
         if self._cancelled:
             self._scope.cancel()
@@ -130,6 +136,11 @@ class _Call:
         except BaseException as error:  # noqa: BLE001 - handed to the thread that called
             self._error = error
         finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let the caller go on; harmless when it did."""
+        if self.done.locked():
             self.done.release()
 
     def cancel(self) -> None:

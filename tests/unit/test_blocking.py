@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -255,3 +258,39 @@ def test_a_call_that_outlives_the_bridge_ends_with_an_error() -> None:
     bridge.close()
     thread.join(5)
     assert "closed before" in str(errors[0])
+
+
+def test_a_call_that_comes_while_the_loop_ends_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending, begun = threading.Event(), threading.Event()
+    errors: list[StateError] = []
+
+    @asynccontextmanager
+    async def slow_to_end() -> AsyncIterator[None]:
+        yield
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, lambda: (ending.set(), begun.wait(5)))  # the loop waits for it after all else
+
+    async def wait() -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    def late_ident() -> int:  # what a call asks for once it knows the loop
+        ending.wait(5)
+        time.sleep(0.1)
+        return 0
+
+    def caller() -> None:
+        try:
+            bridge.call(wait)
+        except StateError as error:
+            errors.append(error)
+
+    bridge = Bridge(slow_to_end())
+    bridge.open()
+    monkeypatch.setattr("cloche.bridge.threading", SimpleNamespace(get_ident=late_ident, Lock=threading.Lock))
+    thread = threading.Thread(target=caller, daemon=True)
+    thread.start()
+    time.sleep(0.1)
+    bridge.close()
+    thread.join(5)
+    assert [str(error) for error in errors] == ["the host was closed before this call was done"]

@@ -102,6 +102,17 @@ class Sandbox:
             self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.code
 
+    def reap(self) -> None:
+        """Take leave of those that served the sandbox, which end with it."""
+        for pid in self.family - {self.pid}:
+            pidfd = os.pidfd_open(pid)
+            try:
+                if not select.select([pidfd], [], [], PATIENCE)[0]:
+                    os.kill(pid, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
+            os.waitpid(pid, 0)
+
     def poll(self) -> int | None:
         return self.code
 
@@ -134,9 +145,8 @@ class Guest(Box):
 
     def close(self) -> None:
         super().close()
+        self.sandbox.reap()  # first: runsc waits 5 s for who is a zombie still
         subprocess.run(
             [*self.sandbox.runsc, "delete", "-force", self.sandbox.name],
             stdin=subprocess.PIPE, capture_output=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
-        for pid in self.sandbox.family - {self.sandbox.pid}:
-            os.waitpid(pid, 0)
