@@ -4,13 +4,13 @@ import contextlib
 import faulthandler
 import os
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key  # fd 2 itself is captured still
 from hypothesis import settings
 
 from cloche_native import cgroup
@@ -63,9 +63,9 @@ END: Final = 300.0
 """Seconds that all that comes after the last test may take: coverage, reports, the end of each process."""
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Let no thread that never ends keep the end of the tests from coming."""
-    faulthandler.dump_traceback_later(END, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(END, exit=True, file=session.config.stash[fault_handler_stderr_fd_key])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -267,8 +267,8 @@ def test_a_call_that_comes_while_the_loop_ends_ends_with_an_error(monkeypatch: p
     @asynccontextmanager
     async def slow_to_end() -> AsyncIterator[None]:
         yield
-        loop = asyncio.get_running_loop()
-        loop.run_in_executor(None, lambda: (ending.set(), begun.wait(5)))  # the loop waits for it after all else
+        ending.set()
+        asyncio.get_running_loop().run_in_executor(None, begun.wait, 5)  # the loop waits for it after all else
 
     async def wait() -> None:
         begun.set()
@@ -281,16 +281,16 @@ def test_a_call_that_comes_while_the_loop_ends_ends_with_an_error(monkeypatch: p
 
     def caller() -> None:
         try:
-            bridge.call(wait)
+            ends.call(wait)
         except StateError as error:
             errors.append(error)
 
-    bridge = Bridge(slow_to_end())
-    bridge.open()
+    ends = Bridge(slow_to_end())
+    ends.open()
     monkeypatch.setattr("cloche.bridge.threading", SimpleNamespace(get_ident=late_ident, Lock=threading.Lock))
     thread = threading.Thread(target=caller, daemon=True)
     thread.start()
     time.sleep(0.1)
-    bridge.close()
+    ends.close()
     thread.join(5)
     assert [str(error) for error in errors] == ["the host was closed before this call was done"]
