@@ -15,15 +15,17 @@ from hypothesis import settings
 
 from cloche_native import cgroup
 from tests.adopting import adopting
+from tests.hanging import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 pytest_plugins = ["cloche.testing.leaks"]
 
 # No deadline: a busy machine is slow, not wrong. Fewer examples than usual keep tests/unit under five seconds.
 settings.register_profile("cloche", deadline=None, max_examples=60)
 settings.load_profile("cloche")
+WATCH: Final = pytest.StashKey[Watch]()
 
 
 @pytest.fixture
@@ -61,6 +63,26 @@ def pytest_xdist_auto_num_workers() -> int:
 
 END: Final = 300.0
 """Seconds that all that comes after the last test may take: coverage, reports, the end of each process."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        watch = Watch(config.stash[fault_handler_stderr_fd_key])
+        config.stash[WATCH] = watch
+        watch.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    watch = item.config.stash.get(WATCH, None)
+    if watch is None:
+        return (yield)
+    watch.begin(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        watch.end()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
