@@ -173,13 +173,15 @@ while True: time.sleep(0.05)  # a signal may come right before it sleeps
         said += os.read(out, 100)
     guest.ask(encode_signal(exec_id, 10, scope))
     assert isinstance(guest.end_of(exec_id), Exited)
-    time.sleep(0.5)
-    guest.ask(encode_kill(exec_id))
+    wanted = {Scope.MAIN: {b"main"}, Scope.GROUP: {b"main", b"child"}, Scope.TREE: {b"main", b"child", b"apart"}}
     said = b""
+    while not wanted[scope] <= set(said.split()):
+        said += os.read(out, 100)
+    time.sleep(0.5)  # what others would need to speak up
+    guest.ask(encode_kill(exec_id))
     while part := os.read(out, 100):
         said += part
     os.close(out)
-    wanted = {Scope.MAIN: {b"main"}, Scope.GROUP: {b"main", b"child"}, Scope.TREE: {b"main", b"child", b"apart"}}
     assert set(said.split()) == wanted[scope]
 
 
