@@ -42,7 +42,7 @@ def test_one_change_in_a_flood_of_looks_is_found(host: cloche.Host, programs: Pa
     with host.create(monitor="writes", rules=cloche.Rules(use=(changes,)), mounts=[shown]) as box:
         setup(box)
         before = len(box.incidents())
-        looks, least = ("500000", 50_000) if runtime in REFUSING else ("100000", 5_000)  # there one costs as much as ten
+        looks, least = ("500000", 50_000) if runtime in REFUSING else ("100000", 5_000)  # ten times dearer
         result = box.exec(str(programs / "flood"), looks, f"{VAULT}/key", "write", timeout=60).check()
         assert int(result.text.split()[0]) > least, "that was no flood"
         guests = [one.rule for one in box.incidents()[before:] if one.exec]
