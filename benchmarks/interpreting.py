@@ -1,6 +1,7 @@
 """What runs code without a process, and what it is measured by: the same code and the same answer for each."""
 
 import re
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,6 +24,8 @@ FILLING = (
     '({id: i, name: "item " + i, tags: [i % 7, i % 11]})); heap.length'
 )
 """Makes a heap of some 14 MB."""
+WAITED = 3.0
+"""Seconds; after one, those of cloche rest."""
 LAST = (f"heap[{FILLED - 1}].name", f"item {FILLED - 1}")
 
 
@@ -59,7 +62,7 @@ class Interpreter(Contender):
         """Run code that calls a function of the host `CALLS` times."""
 
     def density(self, count: int) -> float:
-        """Give the bytes of private memory for each of ``count`` interpreters that stay, after a first run.
+        """Give the bytes of private memory for each of ``count`` interpreters that wait after a first run.
 
         To be asked once of a process: what is freed there is not given back, and would be found again for nothing.
         """
@@ -68,6 +71,7 @@ class Interpreter(Contender):
             before = private_bytes()
             for _ in range(count):
                 self.keep(held)
+            time.sleep(WAITED)
             return (private_bytes() - before) / count
 
     def keep(self, held: ExitStack) -> None:

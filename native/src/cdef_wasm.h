@@ -147,6 +147,7 @@ int clo_wasm_delta_apply(struct clo_wasm_instance *instance, const void *delta, 
 int clo_wasm_revive(struct clo_wasm_instance *instance, const void *packed, size_t size);
 int clo_wasm_keep(struct clo_wasm_instance *instance);
 const uint8_t *clo_wasm_kept(const struct clo_wasm_instance *instance, size_t *size);
+int64_t clo_wasm_rest(struct clo_wasm_instance *instance); /* wasm_rest.c */
 
 struct clo_wasm_budget; /* what the memories of several engines may have together */
 struct clo_wasm_budget *clo_wasm_budget_new(struct clo_wasm_library *library, size_t most);

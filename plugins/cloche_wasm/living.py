@@ -86,6 +86,11 @@ class Living(LiveInterpreter, Generic[_L]):
         """Give the bytes of its linear memory, of which most are shared with others."""
         return 0 if self._instance is None else self._instance.memory
 
+    def rest(self) -> None:
+        """Give back the pages that are the template's once more."""
+        if self._instance is not None:
+            self._instance.rest()
+
     def snapshot(self) -> bytes:
         """Give what differs from the template."""
         return saved.pack(self._live().shrunk(), self._language.template, self._language.magic)

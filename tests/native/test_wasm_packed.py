@@ -6,7 +6,9 @@ import contextlib
 import os
 import struct
 import threading
+from contextlib import ExitStack
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,7 +87,9 @@ def elsewhere(work: Callable[[], object]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     steps=st.lists(
-        st.tuples(st.integers(0, (3 << 16) - 8), st.sampled_from(["here", "elsewhere", "grow", "called elsewhere"])),
+        st.tuples(
+            st.integers(0, (3 << 16) - 8), st.sampled_from(["here", "elsewhere", "grow", "rest", "called elsewhere"])
+        ),
         max_size=12,
     )
 )
@@ -95,6 +99,12 @@ def test_what_is_written_between_two_states_is_in_the_second_whoever_wrote_it(st
             at = min(where, instance.memory - 8)
             if who == "grow" and instance.memory < 3 << 16:
                 instance.grow(1 << 16)
+            elif who == "rest":
+                instance.write(at - at % PAGE, instance.read(at - at % PAGE, 1))  # a page of its own that is as it was
+                before = instance.image()
+                instance.rest()
+                assert instance.image() == before
+                assert instance.kept() == b""
             elif who == "elsewhere":
                 elsewhere(partial(instance.write, at, bytes([number + 1]) * 8))
             elif who == "called elsewhere":
@@ -102,6 +112,36 @@ def test_what_is_written_between_two_states_is_in_the_second_whoever_wrote_it(st
             else:
                 instance.call("poke", at, number + 1)
             assert instance.packed() == reference(instance.image())
+
+
+def private() -> int:
+    text = Path("/proc/self/smaps_rollup").read_text()
+    return sum(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Private_Dirty"))
+
+
+def test_an_instance_that_rests_gives_back_what_is_as_in_the_image_and_what_was_kept() -> None:
+    with ExitStack() as open_ones:
+        instances = [open_ones.enter_context(mold().open()) for _ in range(40)]
+        for instance in instances:
+            for at in range(0, len(IMAGE), PAGE):
+                instance.write(at, b"other")
+                instance.keep()
+                instance.write(at, IMAGE[at : at + 5])
+            instance.write(3 * PAGE, b"mine")
+        before = private()
+        assert all(instance.rest() >= len(IMAGE) - PAGE for instance in instances)
+        assert before - private() > 40 * (len(IMAGE) - PAGE) * 0.9
+        for instance in instances:
+            assert instance.image() == IMAGE[: 3 * PAGE] + b"mine" + IMAGE[3 * PAGE + 4 :]
+            assert instance.rest() == 0
+            assert instance.packed() == reference(instance.image())
+
+
+def test_without_an_image_nothing_is_given_back() -> None:
+    with mold_of('(module (memory (export "memory") 1))', memory=1 << 16).open() as instance:
+        instance.write(0, b"mine")
+        assert instance.rest() == 0
+        assert instance.read(0, 4) == b"mine"
 
 
 def test_a_forked_process_sees_what_it_wrote_itself() -> None:

@@ -174,6 +174,42 @@ def test_a_function_can_not_close_the_interpreter_that_calls_it(host: Host) -> N
         ] * 2
 
 
+def test_a_session_that_waits_is_told_to_rest_once(
+    toy: Interpreter, runtime: FakeLanguageRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloche.interpreters.resting.AFTER", 0.05)
+    with toy.session() as session, toy.session() as unused:
+        used, other = runtime.prepared[0].interpreters
+        session.run("x = 1")
+        until(lambda: used.rested == 1)
+        time.sleep(0.2)
+        assert (used.rested, other.rested) == (1, 0)
+        assert session.run("x").value == 1
+        until(lambda: used.rested == 2)
+        items = iter(session.stream("yield 1\nyield 2"))
+        assert next(items) == 1
+        time.sleep(0.2)
+        assert used.rested == 2, "a program stands at its yield"
+        assert list(items) == [2]
+        until(lambda: used.rested == 3)
+        assert not unused.closed
+
+
+def test_a_session_that_fails_while_it_rests_is_closed_and_says_so(
+    toy: Interpreter, runtime: FakeLanguageRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("tired")
+
+    monkeypatch.setattr("cloche.interpreters.resting.AFTER", 0.05)
+    with toy.session() as session:
+        monkeypatch.setattr(runtime.prepared[0].interpreters[0], "rest", fail)
+        session.run("1")
+        until(lambda: session.closed)
+        with pytest.raises(StateError, match=r"it failed while it waited: ZeroDivisionError\('tired'\)"):
+            session.run("1")
+
+
 # -- streams ---------------------------------------------------------------------------------------------------------
 
 

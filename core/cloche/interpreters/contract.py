@@ -100,6 +100,12 @@ class LiveInterpreter(ABC):
     def memory(self) -> int:
         """Give the bytes it holds now."""
 
+    def rest(self) -> None:  # noqa: B027 - most hold nothing that they could do without
+        """Give back what it need not hold while it waits. Called when it was not used for a while, by no other thread.
+
+        Its state is as before. It does nothing unless it is overridden.
+        """
+
     def snapshot(self) -> bytes:
         """Give its state, to be given to ``Language.restore`` in any process. Raises ``Unsupported``."""
         raise Unsupported("this interpreter can't be saved")

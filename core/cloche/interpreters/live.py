@@ -152,7 +152,8 @@ class Live(Closable):
     def leave(self) -> None:
         """Give the turn away after a run or a part of one."""
         self._attempt = None
-        self._used = time.monotonic()
+        self._used = self.waits = time.monotonic()
+        self.prepared.rests.wake()
         self.end()
 
     def note(self, ran: Ran) -> None:
@@ -175,6 +176,11 @@ class Live(Closable):
         """End what is going on; from any thread."""
         if (attempt := self._attempt) is not None:
             attempt.stop()
+
+    def relax(self) -> None:
+        """Have it rest; where a program stands at its ``yield``, not yet."""
+        if self._live is not None and self._flow is None:
+            self._live.rest()
 
     def shut(self) -> None:
         """Give everything back; it is the caller's turn."""

@@ -16,6 +16,7 @@ from cloche.interpreters.calls import Attempt, Functions
 from cloche.interpreters.contract import Running
 from cloche.interpreters.figures import Meter, RunMetrics
 from cloche.interpreters.keyboard import NUDGE, Keyboard
+from cloche.interpreters.resting import Rests
 from cloche.notices import Notice, NoticeType, Subscriptions
 from cloche.programs import blame
 
@@ -59,6 +60,7 @@ class Prepared:
         self.closed = False
         self.sessions: set[Closable] = set()
         """What is open in it, which ends with it."""
+        self.rests = Rests(self)
         self.on_closed: Callable[[], None] | None = None
         self.keyboard = keyboard
         self._listeners = listeners
@@ -186,6 +188,8 @@ class Closable(ABC):
         """The thread whose turn it is."""
         self._ended = ""
         """Why it is closed, or is to be."""
+        self.waits: float | None = None
+        """Since when it was not used, by time.monotonic; ``None``: it was not used at all, or rests already."""
 
     def begin(self, wait: float) -> None:
         """Take the turn, within so many seconds. Raises ``StateError``."""
@@ -223,6 +227,22 @@ class Closable(ABC):
         while not self._turn.acquire(timeout=NUDGE):
             self.interrupt()
         return True
+
+    def rest(self) -> None:
+        """Give back what it need not hold while it waits, unless it is in use now."""
+        if not self._turn.acquire(blocking=False):
+            return
+        self._user = threading.get_ident()
+        self.waits = None
+        try:
+            self.relax()
+        except Exception as error:  # noqa: BLE001 - a plugin's; the session says it to its next user
+            self._ended = self._ended or f"it failed while it waited: {units.shown(error)}"
+        finally:
+            self.end()
+
+    def relax(self) -> None:  # noqa: B027 - most hold nothing that they could do without
+        """Give back what it need not hold; it is the caller's turn."""
 
     @abstractmethod
     def interrupt(self) -> None:

@@ -39,6 +39,8 @@ class FakeInterpreter(LiveInterpreter):
         self._why: Reason | None = None
         self._running = False
         self._closed = False
+        self.rested = 0
+        """How often it was told to rest."""
         language.interpreters.append(self)
 
     def run(self, code: str, variables: Mapping[str, object] | None, running: Running) -> Ran:
@@ -55,6 +57,10 @@ class FakeInterpreter(LiveInterpreter):
         """Note that the run that goes on is to end."""
         if self._running:
             self._why = cast("Reason", why)
+
+    def rest(self) -> None:
+        """Count it."""
+        self.rested += 1
 
     def memory(self) -> int:
         """Give what it pretends to hold."""

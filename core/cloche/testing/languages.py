@@ -184,6 +184,16 @@ class LanguageConformance(LanguageEnds):
             list(plain.stream(self.programs.loop, timeout=0.1))
         assert caught.value.result.reason == "timeout"
 
+    def test_a_session_that_rested_knows_what_it_knew(
+        self, plain: cloche.Interpreter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cloche.interpreters.resting.AFTER", 0.05)
+        with plain.session() as session:
+            session.run(self.programs.keep)
+            for _ in range(2):
+                time.sleep(0.3)
+                assert session.run(self.programs.kept).value == 2
+
     def test_a_session_goes_on_from_its_snapshot(self, plain: cloche.Interpreter) -> None:
         with plain.session() as session:
             session.run(self.programs.keep)
