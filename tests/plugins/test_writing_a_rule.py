@@ -58,7 +58,12 @@ def test_its_distribution_names_it() -> None:
 
 def test_its_test_of_three_lines_passes_and_can_fail(project: Path) -> None:
     assert len(part("test_git_rules.py").partition("@")[2].splitlines()) == 3
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])}
+    # It changes within a second, by as many letters: what was compiled of it before would be taken.
+    env = {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")]),
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_git_rules.py"]
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -286,5 +286,5 @@ def test_a_shepherd_that_is_stopped_from_outside_is_replaced(
 def test_a_double_report_never_changes_the_first(box: Box) -> None:
     for _ in range(20):
         exec_id = box.spawn("sh", "-c", "(sleep 0.005; kill -9 $PPID) & exit 9")
-        assert isinstance(box.expect(Started, exec_id), Started)
+        # On a busy machine the shepherd may be killed before it says that the program was started.
         assert box.expect(Exited, exec_id).status in (9 << 8, signal.SIGKILL)
