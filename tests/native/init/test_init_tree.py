@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloche_native.agent import ExecFlag, Exited, Failed, Started, encode_kill
+from cloche_native.agent import ExecFlag, Exited, Failed, encode_kill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
