@@ -66,15 +66,20 @@ static void end(struct clo_listener_thread *thread, struct clo_listened *box, ui
     clo_outlet_signal(&box->outlet);
 }
 
+static bool has_hung_up(int fd) {
+    struct pollfd other = {.fd = fd, .events = POLLRDHUP};
+    return poll(&other, 1, 0) > 0 && other.revents & (POLLHUP | POLLRDHUP);
+}
+
 /* Receives one batch: how many bytes. An end is told from a packet without bytes, which is none of a sentry's, by the
- * hang-up. */
+ * hang-up; that may have come after the last look at it. */
 size_t clo_listened_serve(struct clo_listener_thread *thread, struct clo_listened *box, bool hung_up) {
     int count = recvmmsg(box->fd, thread->heads, CLO_LISTENER_BATCH, MSG_DONTWAIT, NULL);
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
     uint64_t now = begin(box);
     size_t heard = 0;
     for (int i = 0; i < count; i++) {
-        if (!thread->heads[i].msg_len && hung_up) {
+        if (!thread->heads[i].msg_len && (hung_up || has_hung_up(box->fd))) {
             count = 0;
             break;
         }

@@ -371,7 +371,9 @@ def test_nothing_is_left_when_it_is_closed() -> None:
         box.send(opened(b"/a"))
         box.close()
         box.listener.close()
-    assert (len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))) == before
+    fds, threads = len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+    assert fds == before[0]
+    assert threads <= before[1]  # one of an earlier test may have been about to end
 
 
 def test_one_that_is_dropped_without_being_closed_ends_well() -> None:
