@@ -36,7 +36,7 @@ static void serve(struct clo_listener_thread *thread, const struct epoll_event *
     struct clo_listened *box = event->data.ptr;
     if (!box) return; /* the command */
     pthread_mutex_lock(&thread->lock);
-    if (is_there(thread, box)) clo_listened_serve(thread, box, event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+    if (is_there(thread, box)) clo_listened_serve(thread, box);
     pthread_mutex_unlock(&thread->lock);
 }
 

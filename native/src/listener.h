@@ -40,7 +40,7 @@ struct clo_listener_thread {
 };
 
 /* listener_box.c: under the lock */
-size_t clo_listened_serve(struct clo_listener_thread *thread, struct clo_listened *box, bool hung_up);
+size_t clo_listened_serve(struct clo_listener_thread *thread, struct clo_listened *box);
 bool clo_listened_tend(struct clo_listened *box, uint64_t now);
 
 #endif

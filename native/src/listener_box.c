@@ -68,18 +68,18 @@ static void end(struct clo_listener_thread *thread, struct clo_listened *box, ui
 
 static bool has_hung_up(int fd) {
     struct pollfd other = {.fd = fd, .events = POLLRDHUP};
-    return poll(&other, 1, 0) > 0 && other.revents & (POLLHUP | POLLRDHUP);
+    return poll(&other, 1, 0) > 0 && other.revents & (POLLRDHUP | POLLHUP | POLLERR);
 }
 
 /* Receives one batch: how many bytes. An end is told from a packet without bytes, which is none of a sentry's, by the
- * hang-up; that may have come after the last look at it. */
-size_t clo_listened_serve(struct clo_listener_thread *thread, struct clo_listened *box, bool hung_up) {
+ * hang-up, which may have come a moment ago. */
+size_t clo_listened_serve(struct clo_listener_thread *thread, struct clo_listened *box) {
     int count = recvmmsg(box->fd, thread->heads, CLO_LISTENER_BATCH, MSG_DONTWAIT, NULL);
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
     uint64_t now = begin(box);
     size_t heard = 0;
     for (int i = 0; i < count; i++) {
-        if (!thread->heads[i].msg_len && (hung_up || has_hung_up(box->fd))) {
+        if (!thread->heads[i].msg_len && has_hung_up(box->fd)) {
             count = 0;
             break;
         }
@@ -169,7 +169,7 @@ void clo_listened_catch_up(struct clo_listened *box) {
     pthread_mutex_lock(&box->thread->lock);
     if (ioctl(box->fd, FIONREAD, &waiting) || waiting < 0) waiting = 0;
     for (size_t left = (size_t)waiting, heard = 1; left && heard && poll(&socket, 1, 0) > 0;) {
-        heard = clo_listened_serve(box->thread, box, socket.revents & (POLLRDHUP | POLLHUP | POLLERR));
+        heard = clo_listened_serve(box->thread, box);
         left -= heard < left ? heard : left;
     }
     pthread_mutex_unlock(&box->thread->lock);

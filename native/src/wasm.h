@@ -208,6 +208,8 @@ struct clo_wasm_changed {
 
 uint64_t clo_wasm_now(void);
 void clo_wasm_used_here(struct clo_wasm_instance *instance);
+const uint8_t *clo_wasm_image_page(const struct clo_wasm_how *how, size_t at);
+bool clo_wasm_is_clean(const struct clo_wasm_how *how, const uint8_t *memory, size_t at);
 const uint8_t *clo_wasm_find_changed(struct clo_wasm_instance *instance, struct clo_wasm_changed *changed, size_t *size);
 int clo_wasm_begin(struct clo_wasm_instance *instance, struct clo_wasm_run *run);
 int clo_wasm_finish(struct clo_wasm_instance *instance, int status);

@@ -17,11 +17,6 @@ enum { MADV_POPULATE_WRITE = 23 }; /* Linux 5.14; headers may be older */
 #endif
 _Static_assert(BLOCKS == 64, "a page's blocks are the bits of one number");
 
-static const uint8_t *base_of(const struct clo_wasm_how *how, size_t at) {
-    static const uint8_t zero[PAGE];
-    return at < how->image_size ? (const uint8_t *)how->image + at : zero;
-}
-
 /* A vector of the compiler's: every 64-bit processor has registers of this size. */
 typedef uint64_t part_t __attribute__((vector_size(16)));
 
@@ -70,7 +65,7 @@ int clo_wasm_keep(struct clo_wasm_instance *instance) {
     uint32_t head[3] = {(uint32_t)how->stack_pointer, (uint32_t)(size / WASM_PAGE), 0};
     for (size_t i = 0; i < changed.count; i++) {
         for (size_t at = changed.spans[i].begin; at < changed.spans[i].end; at += PAGE) {
-            const uint8_t *base = base_of(how, at);
+            const uint8_t *base = clo_wasm_image_page(how, at);
             if (!memcmp(memory + at, base, PAGE)) continue;
             uint64_t bits = compare(memory + at, base);
             if (!has_room(instance, used, ENTRY_MOST)) return -1;

@@ -10,11 +10,6 @@
 enum { PAGE = CLO_WASM_PAGE, HEAD = CLO_WASM_DELTA_HEAD, WASM_PAGE = 65536 };
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a delta is in the order of the machine");
 
-static bool is_clean(const struct clo_wasm_how *how, const uint8_t *memory, size_t at) {
-    static const uint8_t zero[PAGE];
-    return !memcmp(memory + at, at < how->image_size ? (const uint8_t *)how->image + at : zero, PAGE);
-}
-
 static size_t size_of(size_t pages) { return HEAD + pages * (sizeof(uint32_t) + PAGE); }
 
 static void write_delta(const struct clo_wasm_how *how, const struct clo_wasm_changed *changed, const uint8_t *memory,
@@ -24,7 +19,7 @@ static void write_delta(const struct clo_wasm_how *how, const struct clo_wasm_ch
     memcpy(out, head, sizeof head);
     for (size_t i = 0; i < changed->count; i++) {
         for (size_t at = changed->spans[i].begin; at < changed->spans[i].end; at += PAGE) {
-            if (is_clean(how, memory, at)) continue;
+            if (clo_wasm_is_clean(how, memory, at)) continue;
             uint32_t number = (uint32_t)(at / PAGE);
             memcpy(numbers, &number, sizeof number);
             memcpy(data, memory + at, PAGE);
@@ -38,7 +33,7 @@ static size_t count_dirty(const struct clo_wasm_how *how, const struct clo_wasm_
     size_t count = 0;
     for (size_t i = 0; i < changed->count; i++)
         for (size_t at = changed->spans[i].begin; at < changed->spans[i].end; at += PAGE)
-            count += !is_clean(how, memory, at);
+            count += !clo_wasm_is_clean(how, memory, at);
     return count;
 }
 

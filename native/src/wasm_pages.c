@@ -25,6 +25,16 @@ struct scan {
 };
 _Static_assert(sizeof(struct scan) == 96, "as the kernel has it");
 
+/* What the page there was when the instance was made. */
+const uint8_t *clo_wasm_image_page(const struct clo_wasm_how *how, size_t at) {
+    static const uint8_t zero[CLO_WASM_PAGE];
+    return at < how->image_size ? (const uint8_t *)how->image + at : zero;
+}
+
+bool clo_wasm_is_clean(const struct clo_wasm_how *how, const uint8_t *memory, size_t at) {
+    return !memcmp(memory + at, clo_wasm_image_page(how, at), CLO_WASM_PAGE);
+}
+
 static int pagemap(struct clo_wasm_engine *engine) {
     pthread_mutex_lock(&engine->lock);
     if (engine->pagemap == NOT_YET) {

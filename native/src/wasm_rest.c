@@ -11,19 +11,10 @@
 
 enum { PAGE = CLO_WASM_PAGE };
 
-static bool is_clean(const struct clo_wasm_how *how, const uint8_t *memory, size_t at) {
-    static const uint8_t zero[PAGE];
-    return !memcmp(memory + at, at < how->image_size ? (const uint8_t *)how->image + at : zero, PAGE);
-}
-
 static size_t give_back(const struct clo_wasm_how *how, uint8_t *memory, size_t begin, size_t end) {
     if (begin == end || madvise(memory + begin, end - begin, MADV_DONTNEED)) return 0;
     for (size_t at = begin; at < end; at += PAGE) {
-        if (is_clean(how, memory, at)) continue;
-        if (at < how->image_size)
-            memcpy(memory + at, (const uint8_t *)how->image + at, PAGE);
-        else
-            memset(memory + at, 0, PAGE);
+        if (!clo_wasm_is_clean(how, memory, at)) memcpy(memory + at, clo_wasm_image_page(how, at), PAGE);
     }
     return end - begin;
 }
@@ -31,7 +22,7 @@ static size_t give_back(const struct clo_wasm_how *how, uint8_t *memory, size_t 
 static size_t give_back_clean(const struct clo_wasm_how *how, uint8_t *memory, size_t begin, size_t end) {
     size_t given = 0, from = begin;
     for (size_t at = begin; at < end; at += PAGE) {
-        if (is_clean(how, memory, at)) continue;
+        if (clo_wasm_is_clean(how, memory, at)) continue;
         given += give_back(how, memory, from, at);
         from = at + PAGE;
     }
