@@ -26,6 +26,7 @@ from cloche import (
     Unsupported,
 )
 from cloche.interpreters import once
+from cloche.interpreters.resting import Rests
 from cloche.testing import FakeLanguageRuntime, FakeRuntime
 
 if TYPE_CHECKING:
@@ -193,6 +194,26 @@ def test_a_session_that_waits_is_told_to_rest_once(
         assert list(items) == [2]
         until(lambda: used.rested == 3)
         assert not unused.closed
+
+
+def test_who_is_used_while_it_is_looked_for_rests_brings_no_second_timer(
+    toy: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[float] = []
+
+    class Watched(Rests):
+        def _look(self) -> None:
+            looked.append(time.monotonic())
+            super()._look()
+            self._awake = False
+            self.wake()  # as a run would that ended right then
+
+    monkeypatch.setattr("cloche.interpreters.resting.AFTER", 0.05)
+    toy._prepared.rests = Watched(toy._prepared)
+    with toy.session() as session:
+        session.run("1")
+        until(lambda: len(looked) >= 6)
+        assert looked[5] - looked[0] > 4 * 0.05
 
 
 def test_a_session_that_fails_while_it_rests_is_closed_and_says_so(

@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import asyncio
+
     from cloche.interpreters.prepared import Closable, Prepared
 
 AFTER: Final = 1.0
@@ -20,6 +22,7 @@ class Rests:
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self._awake = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
         """Look again from now on; from any thread, after each use of a session."""
@@ -30,9 +33,11 @@ class Rests:
             self._prepared.loop.call_soon_threadsafe(self._later)
 
     def _later(self) -> None:
-        self._prepared.loop.call_later(AFTER, self._look)
+        if self._timer is None:  # who woke it while it looked wants no second one
+            self._timer = self._prepared.loop.call_later(AFTER, self._look)
 
     def _look(self) -> None:
+        self._timer = None
         self._awake = False  # first: a session that is used from here on wakes it
         waiting = {session: since for session in list(self._prepared.sessions) if (since := session.waits) is not None}
         if not waiting:
